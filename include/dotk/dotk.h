@@ -1,0 +1,16 @@
+/*
+ * dotk/dotk.h - the whole library: one operation, the dot product
+ *
+ * Text comes from a library of its own, libdotk-text: <dotk/text.h>.
+ */
+#ifndef DOTK_DOTK_H
+#define DOTK_DOTK_H
+
+#include <dotk/attention.h>
+#include <dotk/base.h>
+#include <dotk/dense.h>
+#include <dotk/io.h>
+#include <dotk/search.h>
+#include <dotk/vector.h>
+
+#endif /* DOTK_DOTK_H */

@@ -1,0 +1,99 @@
+/*
+ * dotk/io.h - other people's vector files
+ *
+ *     dotk_vectors_open ........ a file, mapped where that is possible, not copied
+ *     dotk_vectors_parse ....... the same from bytes in memory
+ *     dotk_npy_save ............ an array as .npy
+ *
+ * Formats, told by their first bytes and then by the name's ending: NumPy .npy versions
+ * 1 to 3 (f32; f64 converted to f32; little-endian, C order, any number of dimensions),
+ * .fvecs, .bvecs, IDX (u8 and f32; MNIST's format), and headerless files of known type and
+ * dimension. Nothing in a file is believed before it was checked against the bytes that
+ * remain, and nothing is allocated on a header's word alone.
+ */
+#ifndef DOTK_IO_H
+#define DOTK_IO_H
+
+#include <dotk/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum dotk_raw_type {
+    DOTK_RAW_NONE = 0, /* the file has a format of its own */
+    DOTK_RAW_F32 = 1,
+    DOTK_RAW_U8 = 2
+} dotk_raw_type;
+
+typedef struct dotk_vectors_options {
+    size_t struct_size; /* set by DOTK_VECTORS_OPTIONS_INIT              */
+    dotk_raw_type raw;  /* not 0: headerless rows of this type ...       */
+    size_t dim;         /* ... and this many values                      */
+} dotk_vectors_options;
+
+#define DOTK_VECTORS_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        sizeof(dotk_vectors_options), DOTK_RAW_NONE, 0                                             \
+    }
+
+#define DOTK_MAX_AXES 8
+
+/*
+ * An opened file: read-only. 'shape' is the file's own; 'rows' and 'dim' are the view as a
+ * matrix, every axis but the last being rows (IDX: every axis but the first being one row,
+ * so that an image is a row; one axis: one value a row under IDX, one row otherwise).
+ */
+typedef struct dotk_vectors {
+    const float *data; /* row i at data + i * stride                                  */
+    size_t rows, dim, stride;
+    size_t axes, shape[DOTK_MAX_AXES];
+    int32_t mapped;     /* 1: data is the mapped file, 0: a converted copy             */
+    const char *format; /* static text: "npy", "fvecs", "bvecs", "idx", "raw"          */
+    const char *type;   /* static text: the file's element type, "f32", "f64", "u8"    */
+} dotk_vectors;
+
+/*
+ * Opens a vector file.
+ *
+ * Memory:  *out is the caller's: release it with dotk_vectors_close(). f32 files are
+ *          mapped; others are converted into memory, 4 bytes a value.
+ * Threads: pure. Nobody may shorten the file while it is open.
+ * Errors:  DOTK_IO (cannot be opened or read), DOTK_CORRUPT (the message gives the
+ *          place), DOTK_UNSUPPORTED (a known format in a form that is not read: object
+ *          or complex type, big-endian, Fortran order), DOTK_BAD_ARGUMENT (raw without
+ *          dim), DOTK_NO_MEMORY.
+ */
+DOTK_API dotk_status dotk_vectors_open(const char *path, const dotk_vectors_options *options,
+                                       dotk_vectors **out);
+
+/*
+ * The same for 'size' bytes in memory; 'name' (borrowed) tells .fvecs from .bvecs and
+ * appears in messages.
+ * Memory:  always copies. Threads: pure. Errors: as dotk_vectors_open() less DOTK_IO.
+ */
+DOTK_API dotk_status dotk_vectors_parse(const void *bytes, size_t size, const char *name,
+                                        const dotk_vectors_options *options, dotk_vectors **out);
+
+DOTK_API void dotk_vectors_close(dotk_vectors *vectors);
+
+/* Element types that dotk_npy_save() writes. */
+typedef enum dotk_npy_type { DOTK_NPY_F32 = 0, DOTK_NPY_I64 = 1 } dotk_npy_type;
+
+/*
+ * Writes a dense C-order array as .npy, version 1. The file appears whole or not at all:
+ * it is written beside 'path' and renamed over it.
+ *
+ *     axes    0 .. DOTK_MAX_AXES, with shape[0 .. axes - 1]
+ *
+ * Threads: pure. Errors: DOTK_BAD_ARGUMENT, DOTK_IO (a full disk, say; an older file at
+ * 'path' is left as it was), DOTK_NO_MEMORY.
+ */
+DOTK_API dotk_status dotk_npy_save(const char *path, dotk_npy_type type, const void *data,
+                                   size_t axes, const size_t *shape);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* DOTK_IO_H */

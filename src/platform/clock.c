@@ -1,0 +1,13 @@
+/* clock.c - wall-clock time */
+#include "platform/clock.h"
+
+#include <time.h>
+
+double
+dk_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}

@@ -1,0 +1,33 @@
+/* cpu.c - cpuid through the compiler, which also asks the OS (xgetbv) */
+#define _GNU_SOURCE
+#include "platform/cpu.h"
+
+#include <sched.h>
+
+unsigned
+dk_cpu_features(void)
+{
+    unsigned features = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2"))
+        features |= DK_CPU_FMA;
+    if ((features & DK_CPU_FMA) && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        features |= DK_CPU_AVX512;
+#endif
+    return features;
+}
+
+uint32_t
+dk_cpu_count(void)
+{
+    cpu_set_t usable;
+
+    if (sched_getaffinity(0, sizeof usable, &usable) != 0)
+        return 1;
+    const int count = CPU_COUNT(&usable);
+    return count > 0 ? (uint32_t)count : 1;
+}

@@ -1,0 +1,18 @@
+/* cpu.h - which instruction sets the CPU and the operating system let us use */
+#ifndef DOTK_PLATFORM_CPU_H
+#define DOTK_PLATFORM_CPU_H
+
+#include <stdint.h>
+
+enum dk_cpu_feature {
+    DK_CPU_FMA = 1 << 0,    /* x86: AVX2, FMA3, F16C, BMI1, BMI2 */
+    DK_CPU_AVX512 = 1 << 1, /* x86: AVX-512 F, BW, DQ, VL, besides DK_CPU_FMA */
+};
+
+/* The set of dk_cpu_feature this machine has. */
+unsigned dk_cpu_features(void);
+
+/* CPUs this process may use, at least 1. */
+uint32_t dk_cpu_count(void);
+
+#endif /* DOTK_PLATFORM_CPU_H */

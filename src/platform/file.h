@@ -1,0 +1,28 @@
+/* file.h - read-only mappings, and files that appear whole or not at all */
+#ifndef DOTK_PLATFORM_FILE_H
+#define DOTK_PLATFORM_FILE_H
+
+#include <dotk/base.h>
+
+struct dk_mapping {
+    const void *bytes; /* NULL when size is 0 */
+    size_t size;
+};
+
+/* Maps a regular file. Errors: DOTK_IO, the message naming the path and the cause. */
+dotk_status dk_map(const char *path, struct dk_mapping *out);
+void dk_unmap(struct dk_mapping *mapping);
+
+/* One piece of a file to write. */
+struct dk_piece {
+    const void *bytes;
+    size_t size;
+};
+
+/*
+ * Writes the pieces, one after the other, as the file 'path': to a temporary file beside it
+ * first, then fsync and rename. On failure nothing is left and an older 'path' stands.
+ */
+dotk_status dk_write_file(const char *path, const struct dk_piece *pieces, size_t count);
+
+#endif /* DOTK_PLATFORM_FILE_H */
