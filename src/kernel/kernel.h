@@ -73,10 +73,10 @@ enum dk_score { DK_SCORE_DOT, DK_SCORE_L2, DK_SCORE_KINDS };
  *
  * Promises of the caller: panel, tile and threshold are 64-byte aligned; row[r] is readable for
  * exactly dim floats, panel for 64 * dim, threshold for 64; rows is 1 .. tile_rows(cols) of the
- * table; cols is 16, 32, 48 or 64. 'ahead' may point anywhere: memory that will be
- * wanted soon, of which the kernel prefetches ahead_lines cache lines as it goes.
- * Promises of the kernel: writes nothing but tile[r][0 .. cols - 1] (and may use all of
- * tile[0 .. rows - 1][0 .. 63] as scratch); a score's bits do not depend on rows or cols.
+ * table; dim is at least 1; cols is 16, 32, 48 or 64. 'ahead' may point anywhere: memory that will
+ * be wanted soon, of which the kernel prefetches ahead_lines cache lines as it goes. Promises of
+ * the kernel: writes nothing but tile[r][0 .. cols - 1] (and may use all of tile[0 .. rows - 1][0
+ * .. 63] as scratch); a score's bits do not depend on rows or cols.
  */
 struct dk_tile_f32 {
     const float *const *row;
@@ -112,18 +112,23 @@ typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size
 
 #include "kernel/bias_act.h"
 #include "kernel/softmax_v.h"
+#include "kernel/yardstick.h"
 
 /* Everything one instruction set offers. No member is NULL. */
 struct dk_kernels {
     const char *isa; /* as in isa.def */
 
     dk_tile_f32_fn *tile_f32[DK_SCORE_KINDS];
-    uint8_t tile_rows[5]; /* most rows by cols / 16 */
+    const char *tile_f32_name; /* "tile_f32_<isa>", for plans and statistics */
+    uint8_t tile_rows[5];      /* most rows by cols / 16 */
     dk_few_f32_fn *few_f32[DK_SCORE_KINDS];
+    const char *few_f32_name;
     dk_pack_f32_fn *pack_f32;
 
-    struct dk_softmax_v_kernels softmax_v;
+    const struct dk_softmax_v_kernels *softmax_v;
     dk_bias_act_f32_fn *bias_act_f32;
+
+    const struct dk_yardstick_kernels *yardstick;
 };
 
 /*

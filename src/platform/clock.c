@@ -1,4 +1,5 @@
 /* clock.c - wall-clock time */
+#define _GNU_SOURCE
 #include "platform/clock.h"
 
 #include <time.h>

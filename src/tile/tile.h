@@ -89,7 +89,8 @@ struct dk_scan {
     const size_t *gather; /* NULL, or 'count' positions: key i is row gather[i] */
     const float *queries; /* (query_count, dim) */
     size_t query_count, query_stride;
-    const struct dk_mask *mask; /* NULL: everything; cols are positions i, not gather[i] */
+    const struct dk_mask *mask; /* NULL: everything; asked with row 0, the same for all queries; */
+                                /* cols are positions 0 .. count - 1, not gather[i]            */
     struct dk_scan_epilogue *epilogue;
 };
 

@@ -1,0 +1,15 @@
+/* kernels_avx2.h - what avx2/ offers to its table */
+#ifndef DOTK_KERNEL_KERNELS_AVX2_H
+#define DOTK_KERNEL_KERNELS_AVX2_H
+
+#include "kernel/kernel.h"
+
+dk_tile_f32_fn dk_tile_dot_f32_avx2, dk_tile_l2_f32_avx2;
+dk_few_f32_fn dk_few_dot_f32_avx2, dk_few_l2_f32_avx2;
+dk_pack_f32_fn dk_pack_f32_avx2;
+dk_bias_act_f32_fn dk_bias_act_f32_avx2;
+extern const struct dk_softmax_v_kernels dk_softmax_v_avx2;
+extern const struct dk_yardstick_kernels dk_yardstick_avx2;
+extern const struct dk_kernels dk_kernels_avx2;
+
+#endif /* DOTK_KERNEL_KERNELS_AVX2_H */

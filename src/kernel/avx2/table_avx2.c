@@ -1,0 +1,15 @@
+/* table_avx2.c - the avx2 column of struct dk_kernels */
+#include "kernel/avx2/kernels_avx2.h"
+
+const struct dk_kernels dk_kernels_avx2 = {
+    .isa = "avx2",
+    .tile_f32 = {[DK_SCORE_DOT] = dk_tile_dot_f32_avx2, [DK_SCORE_L2] = dk_tile_l2_f32_avx2},
+    .tile_f32_name = "tile_f32_avx2",
+    .tile_rows = {0, 6, 6, 6, 6},
+    .few_f32 = {[DK_SCORE_DOT] = dk_few_dot_f32_avx2, [DK_SCORE_L2] = dk_few_l2_f32_avx2},
+    .few_f32_name = "few_f32_avx2",
+    .pack_f32 = dk_pack_f32_avx2,
+    .softmax_v = &dk_softmax_v_avx2,
+    .bias_act_f32 = dk_bias_act_f32_avx2,
+    .yardstick = &dk_yardstick_avx2,
+};

@@ -1,0 +1,116 @@
+/*
+ * scores_portable.c - the definition of a score's bits, in plain C
+ *
+ * Contract, layout and order of additions: kernel.h. Loops run over columns inside dimensions,
+ * so that the compiler can vectorise across columns without touching the order of any sum.
+ */
+#include "kernel/kernel.h"
+#include "kernel/portable/fma_portable.h"
+#include "kernel/portable/kernels_portable.h"
+
+/* One more dimension of a chain. */
+DK_INLINE float
+step(enum dk_score score, float chain, float row, float other)
+{
+    if (score == DK_SCORE_DOT)
+        return dk_fma_portable(row, other, chain);
+    const float difference = row - other;
+    return dk_fma_portable(-difference, difference, chain);
+}
+
+/* Scores of one row against 'cols' panel columns. */
+DK_INLINE void
+score_row(enum dk_score score, const float *row, size_t dim, const float *panel, size_t cols,
+          float *out)
+{
+    for (size_t c = 0; c < cols; c++)
+        out[c] = 0;
+    for (size_t start = 0; start < dim; start += DK_CHAIN) {
+        const size_t end = dim - start < DK_CHAIN ? dim : start + DK_CHAIN;
+        float chain[DK_PANEL] = {0};
+        for (size_t d = start; d < end; d++) {
+            const float x = row[d];
+            const float *const step_of_panel = panel + d * DK_PANEL;
+            for (size_t c = 0; c < cols; c++)
+                chain[c] = step(score, chain[c], x, step_of_panel[c]);
+        }
+        for (size_t c = 0; c < cols; c++)
+            out[c] = start == 0 ? chain[c] : out[c] + chain[c];
+    }
+}
+
+DK_INLINE uint64_t
+tile(enum dk_score score, const struct dk_tile_f32 *args)
+{
+    uint64_t above = args->threshold == NULL ? ~UINT64_C(0) : 0;
+
+    for (size_t r = 0; r < args->rows; r++) {
+        float *const out = args->tile[r];
+        score_row(score, args->row[r], args->dim, args->panel, args->cols, out);
+        if (args->threshold != NULL) {
+            for (size_t c = 0; c < args->cols; c++)
+                above |= (uint64_t)(out[c] > args->threshold[c]) << c;
+        }
+    }
+    return above;
+}
+
+uint64_t
+dk_tile_dot_f32_portable(const struct dk_tile_f32 *args)
+{
+    return tile(DK_SCORE_DOT, args);
+}
+
+uint64_t
+dk_tile_l2_f32_portable(const struct dk_tile_f32 *args)
+{
+    return tile(DK_SCORE_L2, args);
+}
+
+DK_INLINE uint32_t
+few(enum dk_score score, const struct dk_few_f32 *args)
+{
+    uint32_t above = args->threshold == NULL ? ~UINT32_C(0) : 0;
+
+    for (size_t q = 0; q < args->queries; q++) {
+        float *const out = args->score[q];
+        for (size_t start = 0; start == 0 || start < args->dim; start += DK_CHAIN) {
+            const size_t end = args->dim - start < DK_CHAIN ? args->dim : start + DK_CHAIN;
+            float chain[DK_FEW_ROWS] = {0};
+            for (size_t d = start; d < end; d++) {
+                const float x = args->query[q][d];
+                for (size_t r = 0; r < DK_FEW_ROWS; r++)
+                    chain[r] = step(score, chain[r], args->row[r][d], x);
+            }
+            for (size_t r = 0; r < DK_FEW_ROWS; r++)
+                out[r] = start == 0 ? chain[r] : out[r] + chain[r];
+        }
+        if (args->threshold != NULL) {
+            for (size_t r = 0; r < DK_FEW_ROWS; r++)
+                above |= (uint32_t)(out[r] > args->threshold[q]) << q;
+        }
+    }
+    return above;
+}
+
+uint32_t
+dk_few_dot_f32_portable(const struct dk_few_f32 *args)
+{
+    return few(DK_SCORE_DOT, args);
+}
+
+uint32_t
+dk_few_l2_f32_portable(const struct dk_few_f32 *args)
+{
+    return few(DK_SCORE_L2, args);
+}
+
+void
+dk_pack_f32_portable(const float *rows, size_t stride, size_t count, size_t dim, float factor,
+                     float *panel)
+{
+    for (size_t d = 0; d < dim; d++) {
+        for (size_t c = 0; c < DK_PANEL; c++)
+            panel[d * DK_PANEL + c] = c < count ? rows[c * stride + d] * factor : 0;
+    }
+}
