@@ -111,6 +111,7 @@ typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size
                             float factor, float *panel);
 
 #include "kernel/bias_act.h"
+#include "kernel/pair.h"
 #include "kernel/softmax_v.h"
 #include "kernel/yardstick.h"
 
@@ -123,6 +124,7 @@ struct dk_kernels {
     uint8_t tile_rows[5];      /* most rows by cols / 16 */
     dk_few_f32_fn *few_f32[DK_SCORE_KINDS];
     const char *few_f32_name;
+    dk_pair_f32_fn *pair_f32[DK_SCORE_KINDS];
     dk_pack_f32_fn *pack_f32;
 
     const struct dk_softmax_v_kernels *softmax_v;

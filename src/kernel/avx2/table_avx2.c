@@ -8,6 +8,7 @@ const struct dk_kernels dk_kernels_avx2 = {
     .tile_rows = {0, 6, 6, 6, 6},
     .few_f32 = {[DK_SCORE_DOT] = dk_few_dot_f32_avx2, [DK_SCORE_L2] = dk_few_l2_f32_avx2},
     .few_f32_name = "few_f32_avx2",
+    .pair_f32 = {[DK_SCORE_DOT] = dk_pair_dot_f32_avx2, [DK_SCORE_L2] = dk_pair_l2_f32_avx2},
     .pack_f32 = dk_pack_f32_avx2,
     .softmax_v = &dk_softmax_v_avx2,
     .bias_act_f32 = dk_bias_act_f32_avx2,

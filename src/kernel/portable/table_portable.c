@@ -9,6 +9,8 @@ const struct dk_kernels dk_kernels_portable = {
     .tile_rows = {0, DK_TILE_ROWS, DK_TILE_ROWS, DK_TILE_ROWS, DK_TILE_ROWS},
     .few_f32 = {[DK_SCORE_DOT] = dk_few_dot_f32_portable, [DK_SCORE_L2] = dk_few_l2_f32_portable},
     .few_f32_name = "few_f32_portable",
+    .pair_f32 =
+        {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},
     .pack_f32 = dk_pack_f32_portable,
     .softmax_v = &dk_softmax_v_portable,
     .bias_act_f32 = dk_bias_act_f32_portable,
