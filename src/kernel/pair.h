@@ -2,7 +2,7 @@
  * pair.h - one score of two vectors, without a tile around it
  *
  * For callers that have one pair. The definition (kernel.h) is one long dependence inside a
- * chain, but chains are independent of each other: up to four of them run side by side, which
+ * chain, but chains are independent of each other: up to three of them run side by side, which
  * hides most of an FMA's latency from 512 dimensions up and changes no bit.
  *
  * An ISA's pair_<isa>.c defines PAIR_TARGET (its function attribute) and PAIR_FMA(a, b, c),
