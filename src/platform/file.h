@@ -9,8 +9,13 @@ struct dk_mapping {
     size_t size;
 };
 
-/* Maps a regular file. Errors: DOTK_IO, the message naming the path and the cause. */
+/*
+ * Maps a regular file. Nobody may shorten it while it is mapped.
+ * Errors: DOTK_IO (the message names the path and the cause), DOTK_NO_MEMORY.
+ */
 dotk_status dk_map(const char *path, struct dk_mapping *out);
+
+/* Ends the mapping; {NULL, 0} is fine. */
 void dk_unmap(struct dk_mapping *mapping);
 
 /* One piece of a file to write. */
@@ -21,7 +26,9 @@ struct dk_piece {
 
 /*
  * Writes the pieces, one after the other, as the file 'path': to a temporary file beside it
- * first, then fsync and rename. On failure nothing is left and an older 'path' stands.
+ * first, then fsync and rename. On failure nothing is left and an older 'path' stands. A new
+ * file keeps the older one's mode. A pipe or device is written to directly.
+ * Errors: DOTK_IO, DOTK_NO_MEMORY.
  */
 dotk_status dk_write_file(const char *path, const struct dk_piece *pieces, size_t count);
 
