@@ -10,6 +10,7 @@
 #include <dotk/base.h>
 #include <dotk/dense.h>
 #include <dotk/io.h>
+#include <dotk/machine.h>
 #include <dotk/search.h>
 #include <dotk/vector.h>
 

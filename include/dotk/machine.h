@@ -1,0 +1,119 @@
+/*
+ * dotk/machine.h - what this machine can do at best, and vectors to try it on
+ *
+ *     dotk_machine_create ...... yardsticks; dotk_machine_destroy
+ *     dotk_machine_measure ..... one reading of read bandwidth, FMA peak and clock
+ *     dotk_generate ............ synthetic vectors, the same on every machine
+ *
+ * A time says little about a program when it does not say of which machine. Every benchmark
+ * of dotk therefore reads these yardsticks in the same run, before and after each timing, and
+ * reports fractions of them.
+ */
+#ifndef DOTK_MACHINE_H
+#define DOTK_MACHINE_H
+
+#include <dotk/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------- */
+/*  Yardsticks                                                               */
+/* ------------------------------------------------------------------------- */
+
+/* The yardsticks of one context: its threads, instruction set and page size. */
+typedef struct dotk_machine dotk_machine;
+
+typedef struct dotk_machine_options {
+    size_t struct_size; /* set by DOTK_MACHINE_OPTIONS_INIT                                    */
+    size_t read_bytes;  /* size of the buffer that is read; 0: 1 GiB. Of data that fits a cache */
+                        /* the yardstick is a buffer of the same size                           */
+    double fma_seconds; /* length of an FMA reading, up to 60; 0: 0.5                           */
+} dotk_machine_options;
+
+#define DOTK_MACHINE_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        sizeof(dotk_machine_options), 0, 0                                                         \
+    }
+
+/*
+ * Makes the yardsticks and fills the buffer.
+ *
+ * Memory:  read_bytes. Copies the options, borrows 'context' (NULL allowed) until destroyed;
+ *          *out is the caller's: release it with dotk_machine_destroy().
+ * Threads: pure.
+ * Errors:  DOTK_BAD_ARGUMENT (fma_seconds out of range), DOTK_NO_MEMORY, DOTK_CANCELLED.
+ */
+DOTK_API dotk_status dotk_machine_create(dotk_context *context, const dotk_machine_options *options,
+                                         dotk_machine **out);
+
+/* Frees the yardsticks. Threads: exclusive. */
+DOTK_API void dotk_machine_destroy(dotk_machine *machine);
+
+typedef struct dotk_machine_reading {
+    double read;           /* bytes a second: the best of 5 passes over the buffer            */
+    double fma;            /* f32 flop a second; with T threads the larger of the reading on  */
+                           /* all of them and T times that on one, as neighbours on a shared  */
+                           /* machine make the former jump                                    */
+    double fma_one_thread; /* f32 flop a second of the calling thread                         */
+    double clock;          /* cycles a second just then, from a chain of dependent additions  */
+} dotk_machine_reading;
+
+/*
+ * Takes one reading: 5 passes over the buffer and 1 (several threads: 2) times fma_seconds.
+ * Under the "portable" instruction set the FMA is the one in plain C, many times slower than
+ * the CPU's own.
+ *
+ * Threads: exclusive; and nothing else should run, of course.
+ * Errors:  DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY, DOTK_CANCELLED.
+ */
+DOTK_API dotk_status dotk_machine_measure(dotk_machine *machine, dotk_machine_reading *out);
+
+/* ------------------------------------------------------------------------- */
+/*  Synthetic vectors                                                        */
+/* ------------------------------------------------------------------------- */
+
+typedef enum dotk_generate_kind {
+    DOTK_GENERATE_CLUSTERS = 0, /* about 16,384 centres, as real embeddings are clustered */
+    DOTK_GENERATE_UNIFORM = 1   /* directions without any structure                       */
+} dotk_generate_kind;
+
+typedef struct dotk_generate_options {
+    size_t struct_size;      /* set by DOTK_GENERATE_OPTIONS_INIT                            */
+    dotk_generate_kind kind; /* 0: DOTK_GENERATE_CLUSTERS                                    */
+    int32_t queries;         /* 1: fresh draws, every tenth of them from no cluster          */
+    uint64_t seed;           /* 0: 1                                                         */
+    uint64_t first;          /* number of the first row: a set can be made in parts          */
+} dotk_generate_options;
+
+#define DOTK_GENERATE_OPTIONS_INIT                                                                 \
+    {                                                                                              \
+        sizeof(dotk_generate_options), DOTK_GENERATE_CLUSTERS, 0, 0, 0                             \
+    }
+
+/*
+ * out (rows, dim), dense = vectors of unit length, a function of seed, kind, queries and row
+ * number alone: any threads, parts, machine and compiler give the same bits.
+ *
+ * DOTK_GENERATE_CLUSTERS: a row is c + 1.5 g / sqrt(dim), scaled to unit length, where g is
+ * normal and c one of 16,384 centres drawn as g / sqrt(dim) is; centre i is chosen with
+ * probability proportional to 1 / (i + 1) (Zipf). Two rows of one centre have a cosine of
+ * about 1 / (1 + 1.5^2) = 0.31, others of about 0. DOTK_GENERATE_UNIFORM: g alone.
+ *
+ * Memory:  borrows out. Threads: pure.
+ * Errors:  DOTK_BAD_ARGUMENT (NULL, dim 0 or above 65536, an unknown kind), DOTK_NO_MEMORY,
+ *          DOTK_CANCELLED.
+ *
+ * Method: counter-based random numbers (Salmon et al. 2011, "Parallel random numbers: as easy
+ * as 1, 2, 3") with the mixing function of splitmix64 (Steele, Lea and Flood 2014); a normal
+ * number is the sum of eight random bytes, so that the arithmetic is of integers and exact.
+ */
+DOTK_API dotk_status dotk_generate(dotk_context *context, size_t rows, size_t dim,
+                                   const dotk_generate_options *options, float *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* DOTK_MACHINE_H */
