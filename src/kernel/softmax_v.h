@@ -1,12 +1,112 @@
-/* softmax_v.h - kernels: scores to weights to a weighted sum of values */
+/*
+ * softmax_v.h - kernels: scores to weights to a weighted sum of values
+ *
+ * A tile is up to 6 queries. Its keys come in panels of 64 (kernel.h), its values as they lie in
+ * memory. For each panel weigh() turns scores into weights, and for each *block* of up to 256
+ * keys blend() adds weights times values to the output sums:
+ *
+ *              64 keys  64 keys  64 keys  64 keys                 width
+ *            +--------+--------+--------+--------+              +-------+
+ *    6 rows  | weigh()  weigh()  ...             |  x  256 keys | value |  +-> output, 6 rows
+ *            +--------+--------+--------+--------+              |  ...  |
+ *                                                               +-------+
+ *
+ * Online softmax, in base 2
+ * -------------------------
+ * Queries are multiplied by scale * log2(e) beforehand, so weights are 2^(score - m). A row's m
+ * is always an *integer* (or "nothing seen yet", or NaN), so moving it multiplies what has been
+ * summed by a power of two, which is exact. It moves only when it must: weights may grow to 2^8
+ * before it does. For each row and panel:
+ *
+ *     1. nothing seen yet: m = ceil(highest score)
+ *     2. w[c] = 2^(score[c] - m); where a lane's sum of its weights (of the panel's 64) exceeds
+ *        256: m moves up to ceil(highest score), sums, outputs and earlier weights of the block
+ *        follow, and w is computed again
+ *     3. sum[lane] += the lane's weights
+ *
+ * Every step looks at one row alone, so a row's bits do not depend on its neighbours in a tile;
+ * and a panel of which a row sees nothing leaves that row as it was.
+ *
+ * Error: a score has that of dk_tile_f32; 2^x is within 4e-7 of itself (a polynomial of degree 5,
+ * minimax on [-1/2, 1/2] with relative error 1.7e-7 in f32 coefficients, and five roundings).
+ */
 #ifndef DOTK_KERNEL_SOFTMAX_V_H
 #define DOTK_KERNEL_SOFTMAX_V_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+enum {
+    DK_ATTEND_ROWS = 6,    /* most rows of a tile                          */
+    DK_ATTEND_BLOCK = 256, /* keys of a block                              */
+    DK_ATTEND_LANES = 16,  /* partial sums of a row; output rows are padded */
+};
+
+/* 2^f on [-1/2, 1/2], ascending powers of f. */
+#define DK_EXP2_C1 0x1.62e428p-1f
+#define DK_EXP2_C2 0x1.ebf914p-3f
+#define DK_EXP2_C3 0x1.c6b6e2p-5f
+#define DK_EXP2_C4 0x1.3d0c52p-7f
+#define DK_EXP2_C5 0x1.5c08e4p-10f
+
+/* A lane's weights of one panel may sum to this before m moves. */
+#define DK_WEIGHT_LIMIT 256.0f
+
+/* The softmax so far, of the rows of a tile; 64-byte aligned. Begins as {-INFINITY}, {0}. */
+struct dk_softmax_rows {
+    float sum[DK_ATTEND_ROWS][DK_ATTEND_LANES]; /* of weights: the row's sum is that of its lanes */
+    float max[16];                              /* m; -INFINITY: nothing seen; NaN: out is NaN   */
+};
+
+/*
+ * Scores of 'rows' queries and the first 'cols' keys of a panel, and their weights.
+ *
+ *     query    (dim, rows): query[d * rows + r], multiplied by scale * log2(e)
+ *     keep     NULL: every key counts; else key c counts for row r when bit c of keep[r] is set
+ *     weight   receives weight[r][column .. column + cols - 1], 0 for keys that do not count;
+ *              columns before that hold the weights of the block's earlier panels
+ *     output   (rows, output_stride): sums so far, which follow m
+ *
+ * Promises of the caller: rows is 1 .. 6, cols is 16, 32, 48 or 64, column a multiple of 64;
+ * panel, weight and output are 64-byte aligned, output_stride is a multiple of 16; query and
+ * panel are readable for exactly what the shapes say. Keys that do not count may hold anything.
+ * A score that counts and is NaN or +infinity makes the row's max and sums NaN.
+ */
+struct dk_weigh {
+    const float *query;
+    size_t rows, dim, cols;
+    const float *panel;
+    const uint64_t *keep;
+    size_t column;
+    float (*weight)[DK_ATTEND_BLOCK];
+    struct dk_softmax_rows *softmax;
+    float *output;
+    size_t output_stride;
+};
+typedef void dk_weigh_f32_fn(const struct dk_weigh *args);
+
+/*
+ * output[r][e] = fma(weight[r][k], value[k][e], output[r][e]) for k = first .. last - 1 in order
+ * (one ISA may round between product and sum; it then always does).
+ *
+ *     value    (last, width), rows value_stride apart, of which rows first .. last - 1 are read
+ *     output   as above; columns from width on are unspecified
+ */
+struct dk_blend {
+    float (*weight)[DK_ATTEND_BLOCK];
+    size_t rows, first, last;
+    const float *value;
+    size_t value_stride, width;
+    float *output;
+    size_t output_stride;
+};
+typedef void dk_blend_f32_fn(const struct dk_blend *args);
+
 struct dk_softmax_v_kernels {
-    int unused;
+    const char *name; /* for plans: "softmax_v_avx512" */
+    dk_weigh_f32_fn *weigh_f32;
+    dk_blend_f32_fn *blend_f32;
+    double flop_per_ms; /* roughly, to cut work into tasks of some milliseconds */
 };
 
 #endif /* DOTK_KERNEL_SOFTMAX_V_H */

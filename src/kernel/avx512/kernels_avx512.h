@@ -6,8 +6,11 @@
 
 dk_tile_f32_fn dk_tile_dot_f32_avx512, dk_tile_l2_f32_avx512;
 dk_few_f32_fn dk_few_dot_f32_avx512, dk_few_l2_f32_avx512;
+dk_screen_f32_fn dk_screen_dot_f32_avx512, dk_screen_l2_f32_avx512;
 dk_pack_f32_fn dk_pack_f32_avx512;
 dk_bias_act_f32_fn dk_bias_act_f32_avx512;
+dk_weigh_f32_fn dk_weigh_f32_avx512;
+dk_blend_f32_fn dk_blend_f32_avx512;
 extern const struct dk_softmax_v_kernels dk_softmax_v_avx512;
 extern const struct dk_yardstick_kernels dk_yardstick_avx512;
 extern const struct dk_kernels dk_kernels_avx512;

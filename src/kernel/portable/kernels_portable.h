@@ -7,8 +7,11 @@
 dk_tile_f32_fn dk_tile_dot_f32_portable, dk_tile_l2_f32_portable;
 dk_few_f32_fn dk_few_dot_f32_portable, dk_few_l2_f32_portable;
 dk_pair_f32_fn dk_pair_dot_f32_portable, dk_pair_l2_f32_portable;
+dk_screen_f32_fn dk_screen_dot_f32_portable, dk_screen_l2_f32_portable;
 dk_pack_f32_fn dk_pack_f32_portable;
 dk_bias_act_f32_fn dk_bias_act_f32_portable;
+dk_weigh_f32_fn dk_weigh_f32_portable;
+dk_blend_f32_fn dk_blend_f32_portable;
 extern const struct dk_softmax_v_kernels dk_softmax_v_portable;
 extern const struct dk_yardstick_kernels dk_yardstick_portable;
 extern const struct dk_kernels dk_kernels_portable;
