@@ -1,0 +1,70 @@
+/*
+ * report.c - messages on stderr, and which exit code belongs to which end of a call
+ */
+#include <stdarg.h>
+
+#include "cli.h"
+
+/* One call to vfprintf a message would let other writers in between its parts. */
+static void
+say(const struct cli_args *args, const char *format, va_list list)
+{
+    char message[1024];
+    const char *verb = cli_verbs[args->verb].name;
+
+    vsnprintf(message, sizeof(message), format, list);
+    fprintf(stderr, "dotk%s%s: %s\n", verb != NULL ? " " : "", verb != NULL ? verb : "", message);
+}
+
+int
+cli_fail(const struct cli_args *args, enum cli_exit code, const char *format, ...)
+{
+    va_list list;
+
+    cli_stage(NULL);
+    va_start(list, format);
+    say(args, format, list);
+    va_end(list);
+    return code;
+}
+
+void
+cli_note(const struct cli_args *args, const char *format, ...)
+{
+    va_list list;
+
+    if (args->value[OPT_QUIET].given)
+        return;
+    cli_stage(NULL);
+    va_start(list, format);
+    say(args, format, list);
+    va_end(list);
+}
+
+int
+cli_out_of_memory(const struct cli_args *args)
+{
+    return cli_fail(args, CLI_NO_MEMORY, "out of memory");
+}
+
+int
+cli_report(const struct cli_args *args, dotk_status status, const char *path)
+{
+    enum cli_exit code = CLI_FAILURE;
+
+    switch (status) {
+    case DOTK_OK: return CLI_OK;
+    case DOTK_CANCELLED: cli_stage(NULL); return CLI_INTERRUPTED;
+    case DOTK_NO_MEMORY: code = CLI_NO_MEMORY; break;
+    case DOTK_BAD_ARGUMENT: code = path != NULL ? CLI_BAD_INPUT : CLI_USAGE; break;
+    case DOTK_IO:
+    case DOTK_CORRUPT:
+    case DOTK_UNSUPPORTED:
+    case DOTK_NOT_FOUND:
+    case DOTK_EXISTS: code = path != NULL ? CLI_BAD_INPUT : CLI_FAILURE; break;
+    default: break;
+    }
+    if (path != NULL)
+        return cli_fail(args, code, "%s: %s", path, dotk_last_message());
+    return cli_fail(args, code, "%s", dotk_last_message());
+}
