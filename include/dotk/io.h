@@ -5,11 +5,16 @@
  *     dotk_vectors_parse ....... the same from bytes in memory
  *     dotk_npy_save ............ an array as .npy
  *
- * Formats, told by their first bytes and then by the name's ending: NumPy .npy versions
- * 1 to 3 (f32; f64 converted to f32; little-endian, C order, any number of dimensions),
- * .fvecs, .bvecs, IDX (u8 and f32; MNIST's format), and headerless files of known type and
- * dimension. Nothing in a file is believed before it was checked against the bytes that
- * remain, and nothing is allocated on a header's word alone.
+ * Formats, told by their first bytes and then by the name's ending (less a ".gz"):
+ *
+ *     .npy ..... NumPy, versions 1 to 3: '<f4', '<f8' and '|u1' in C order, up to 8 axes
+ *     .fvecs ... rows of f32, each after its dimension; .bvecs the same with u8
+ *     IDX ...... MNIST's format ("...-ubyte", .idx): u8 and f32, the first axis being rows
+ *     raw ...... files without a header, of a type and dimension that the caller knows
+ *
+ * Values become f32. Nothing in a file is believed before it was checked against the bytes
+ * that remain, nothing is allocated on a header's word alone, and a file that is longer than
+ * its header says is refused like one that is shorter.
  */
 #ifndef DOTK_IO_H
 #define DOTK_IO_H
@@ -42,7 +47,8 @@ typedef struct dotk_vectors_options {
 /*
  * An opened file: read-only. 'shape' is the file's own; 'rows' and 'dim' are the view as a
  * matrix, every axis but the last being rows (IDX: every axis but the first being one row,
- * so that an image is a row; one axis: one value a row under IDX, one row otherwise).
+ * so that an image is a row; one axis: one value a row under IDX, one row otherwise; no axis:
+ * one value).
  */
 typedef struct dotk_vectors {
     const float *data; /* row i at data + i * stride                                  */
@@ -56,25 +62,27 @@ typedef struct dotk_vectors {
 /*
  * Opens a vector file.
  *
- * Memory:  *out is the caller's: release it with dotk_vectors_close(). f32 files are
- *          mapped; others are converted into memory, 4 bytes a value.
+ * Memory:  *out is the caller's: release it with dotk_vectors_close(). f32 values on a
+ *          4-byte boundary are mapped; others are converted into memory, 4 bytes a value.
  * Threads: pure. Nobody may shorten the file while it is open.
- * Errors:  DOTK_IO (cannot be opened or read), DOTK_CORRUPT (the message gives the
- *          place), DOTK_UNSUPPORTED (a known format in a form that is not read: object
- *          or complex type, big-endian, Fortran order), DOTK_BAD_ARGUMENT (raw without
- *          dim), DOTK_NO_MEMORY.
+ * Errors:  DOTK_IO (cannot be opened or read, or is no regular file), DOTK_CORRUPT (the
+ *          message gives the place; an empty file), DOTK_UNSUPPORTED (no known format, or
+ *          one in a form that is not read: object or complex type, big-endian, Fortran
+ *          order, compressed; a finite f64 beyond the range of f32), DOTK_BAD_ARGUMENT
+ *          (raw without dim, dim without raw), DOTK_NO_MEMORY.
  */
 DOTK_API dotk_status dotk_vectors_open(const char *path, const dotk_vectors_options *options,
                                        dotk_vectors **out);
 
 /*
- * The same for 'size' bytes in memory; 'name' (borrowed) tells .fvecs from .bvecs and
- * appears in messages.
+ * The same for 'size' bytes in memory, on any boundary; 'name' (borrowed) tells .fvecs from
+ * .bvecs and appears in messages.
  * Memory:  always copies. Threads: pure. Errors: as dotk_vectors_open() less DOTK_IO.
  */
 DOTK_API dotk_status dotk_vectors_parse(const void *bytes, size_t size, const char *name,
                                         const dotk_vectors_options *options, dotk_vectors **out);
 
+/* Closes the file or frees the copy; NULL is fine. Threads: exclusive. */
 DOTK_API void dotk_vectors_close(dotk_vectors *vectors);
 
 /* Element types that dotk_npy_save() writes. */
@@ -82,10 +90,12 @@ typedef enum dotk_npy_type { DOTK_NPY_F32 = 0, DOTK_NPY_I64 = 1 } dotk_npy_type;
 
 /*
  * Writes a dense C-order array as .npy, version 1. The file appears whole or not at all:
- * it is written beside 'path' and renamed over it.
+ * it is written beside 'path' and renamed over it. A 'path' that is a pipe or a device is
+ * written to directly.
  *
  *     axes    0 .. DOTK_MAX_AXES, with shape[0 .. axes - 1]
  *
+ * Memory:  borrows data and shape; data may be NULL when the array has no element.
  * Threads: pure. Errors: DOTK_BAD_ARGUMENT, DOTK_IO (a full disk, say; an older file at
  * 'path' is left as it was), DOTK_NO_MEMORY.
  */
