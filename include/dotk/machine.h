@@ -3,6 +3,7 @@
  *
  *     dotk_machine_create ...... yardsticks; dotk_machine_destroy
  *     dotk_machine_measure ..... one reading of read bandwidth, FMA peak and clock
+ *     dotk_machine_time ........ what something takes, as fractions of those
  *     dotk_generate ............ synthetic vectors, the same on every machine
  *
  * A time says little about a program when it does not say of which machine. Every benchmark
@@ -69,6 +70,40 @@ typedef struct dotk_machine_reading {
  * Errors:  DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY, DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_machine_measure(dotk_machine *machine, dotk_machine_reading *out);
+
+/* Something to time. */
+typedef struct dotk_timed {
+    dotk_status (*run)(void *user); /* does it once; may be called any number of times      */
+    void *user;                     /* first argument of run                                */
+    double flop;                    /* operations that the result takes: an FMA is two      */
+    double bytes;                   /* of input, all of which must be read at least once    */
+} dotk_timed;
+
+typedef struct dotk_timing {
+    double seconds;          /* of one run: the median                                      */
+    double fraction_of_read; /* of the read bandwidth that 'bytes' took: median over rounds */
+    double fraction_of_fma;  /* of the FMA peak that 'flop' took: median over rounds        */
+} dotk_timing;
+
+/*
+ * Times 'count' things side by side: 'rounds' times each of them in turn, with a reading of the
+ * yardsticks before each and after the last, because a machine drifts within seconds. A
+ * fraction compares a run with the larger of the two readings around it. Runs shorter than
+ * 20 ms are repeated and the time divided; each thing has run before it is timed.
+ *
+ *     rounds   at least 1; an odd number has a median of its own
+ *     out      (count)
+ *     reading  the medians of all readings, or NULL
+ *
+ * A fraction above 1 shows that the yardstick (or the work stated) is wrong.
+ *
+ * Threads: exclusive. What is timed should run on the context of the yardsticks.
+ * Errors:  DOTK_BAD_ARGUMENT (a NULL, a size of 0), DOTK_NO_MEMORY, DOTK_CANCELLED, and
+ *          whatever run() returns but DOTK_OK, which ends the timing.
+ */
+DOTK_API dotk_status dotk_machine_time(dotk_machine *machine, const dotk_timed *timed, size_t count,
+                                       size_t rounds, dotk_timing *out,
+                                       dotk_machine_reading *reading);
 
 /* ------------------------------------------------------------------------- */
 /*  Synthetic vectors                                                        */

@@ -176,6 +176,65 @@ failing_allocations_are_reported(void **state)
     assert_true(test_alloc_fail_each(measure_small, NULL) > 4);
 }
 
+struct work {
+    const struct dk_yardstick_kernels *kernels;
+    size_t calls, fail_at;
+    float sum;
+};
+
+enum { STEPS = 20000 };
+
+static dotk_status
+multiply(void *user)
+{
+    struct work *const work = user;
+
+    if (++work->calls == work->fail_at)
+        return DOTK_IO;
+    work->sum += work->kernels->fma_f32(STEPS);
+    return DOTK_OK;
+}
+
+/* The FMA yardstick timed as if it were a program: it reaches itself, and half of it a half. */
+static void
+fractions_are_of_the_yardsticks(void **state)
+{
+    dotk_machine_options options = DOTK_MACHINE_OPTIONS_INIT;
+    struct work work = {.kernels = dk_kernels_select(NULL)->yardstick};
+    const double flop = (double)STEPS * (double)work.kernels->fma_flop;
+    const dotk_timed timed[2] = {{multiply, &work, flop, 1e6}, {multiply, &work, flop / 2, 0}};
+    dotk_timing timing[2];
+    dotk_machine_reading reading;
+    dotk_machine *machine;
+
+    (void)state;
+    options.read_bytes = 1 << 16;
+    options.fma_seconds = 0.02;
+    assert_ok(dotk_machine_create(NULL, &options, &machine));
+    assert_ok(dotk_machine_time(machine, timed, 2, 5, timing, &reading));
+    for (int i = 0; i < 2; i++) {
+        const double reached = timed[i].flop / timing[i].seconds / reading.fma;
+        assert_true(fabs(timing[i].fraction_of_fma / reached - 1) < 0.7);
+        assert_true(timing[i].fraction_of_fma > 0.3 * (2 - i) / 2);
+        assert_true(timing[i].fraction_of_fma < 1.4 * (2 - i) / 2);
+    }
+    assert_true(timing[0].fraction_of_read > 0);
+    assert_true(fabs(1e6 / timing[0].seconds / reading.read / timing[0].fraction_of_read - 1) <
+                0.5);
+    assert_true(timing[1].fraction_of_read == 0);
+
+    work.calls = 0;
+    work.fail_at = 3;
+    assert_int_equal(dotk_machine_time(machine, timed, 2, 5, timing, NULL), DOTK_IO);
+    assert_int_equal(work.calls, 3);
+    assert_status(dotk_machine_time(machine, timed, 0, 5, timing, NULL), DOTK_BAD_ARGUMENT);
+    assert_status(dotk_machine_time(machine, timed, 2, 0, timing, NULL), DOTK_BAD_ARGUMENT);
+    assert_status(dotk_machine_time(machine, timed, 2, SIZE_MAX, timing, NULL), DOTK_BAD_ARGUMENT);
+    assert_status(dotk_machine_time(machine, NULL, 2, 5, timing, NULL), DOTK_BAD_ARGUMENT);
+    assert_status(dotk_machine_time(machine, timed, 2, SIZE_MAX / 4, timing, NULL), DOTK_NO_MEMORY);
+    dotk_machine_destroy(machine);
+}
+
 int
 main(void)
 {
@@ -187,6 +246,7 @@ main(void)
         cmocka_unit_test(bad_arguments_are_refused),
         cmocka_unit_test(progress_cancels),
         cmocka_unit_test(failing_allocations_are_reported),
+        cmocka_unit_test(fractions_are_of_the_yardsticks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
