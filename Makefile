@@ -1,0 +1,120 @@
+# A short front door to CMake. `make help` lists what it offers; build trees lie in build/<preset>.
+#
+#   JOBS=N       processes at once (default: one a CPU)
+#   WERROR=1     warnings are errors
+#   DOTK_DATA=D  folder of real data sets; tests that need one skip without it
+
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+WERROR ?= 0
+PREFIX ?= /usr/local
+export CMAKE_BUILD_PARALLEL_LEVEL = $(JOBS)
+export CTEST_PARALLEL_LEVEL = $(JOBS)
+
+QUESTION = What happens to an attention row when every key is masked?
+DOCUMENTS = README.md ARCHITECTURE.md CONTRIBUTING.md doc
+
+# Our own make must not hand its job server to the one that cmake calls.
+cmake = MAKEFLAGS= cmake
+configure = $(cmake) --preset $(1) -DDOTK_WERROR=$(WERROR) $(if $(DOTK_DATA),-DDOTK_DATA=$(DOTK_DATA)) >build/$(1).log || { cat build/$(1).log; exit 1; }
+build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) $(2)
+tests = ctest --preset $(1)
+
+.PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan bench bench-report \
+        lint format check-codegen fuzz fuzz-long mutants coverage install clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-14s", $$2; $$1 = $$2 = ""; print $$0 }'
+
+run: build ## build dotk, search its documents for a question, show the worked example
+	@echo
+	@echo '$$ dotk grep "$(QUESTION)" $(DOCUMENTS)'
+	@build/release/dotk grep -k 3 "$(QUESTION)" $(DOCUMENTS)
+	@echo
+	@echo '$$ dotk attend --example'
+	@build/release/dotk attend --example
+
+build: ## install what is missing and build into build/release
+	@tools/install-deps build
+	$(call build,release)
+
+test: ## every test at every instruction set this machine has
+	@tools/install-deps build test
+	$(call build,release)
+	@$(call tests,release)
+
+test-long: ## the tests that take minutes
+	@tools/install-deps build test
+	$(call build,release)
+	@$(call tests,release) -C Long -L long
+
+test-clang: ## the tests, built by clang
+	@tools/install-deps build test lint
+	$(call build,clang)
+	@$(call tests,clang)
+
+test-asan: ## the tests under the address and undefined-behaviour sanitizers
+	@tools/install-deps build test
+	$(call build,asan)
+	@$(call tests,asan)
+
+test-ubsan: ## the tests under clang's undefined-behaviour sanitizer
+	@tools/install-deps build test lint
+	$(call build,ubsan)
+	@$(call tests,ubsan)
+
+test-tsan: ## the tests under the thread sanitizer
+	@tools/install-deps build test
+	$(call build,tsan)
+	@$(call tests,tsan)
+
+bench: ## time search, attention and dense layers beside the machine's yardsticks
+	@tools/install-deps build bench
+	$(call build,release)
+	@bench/run build/release
+
+bench-report: ## write the tables of doc/benchmarks.md from bench/results
+	@bench/report
+
+lint: ## layers, symbols, formatting, headers, code in documents
+	@tools/install-deps build lint
+	$(call build,release)
+	@tools/lint/run build/release
+
+format: ## reformat the sources with clang-format
+	@tools/install-deps lint
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+check-codegen: ## count FMAs, prefetches and spills in the kernels' machine code
+	@tools/install-deps build lint
+	$(call build,release,--target dotk-objects)
+	$(call build,clang,--target dotk-objects)
+	@tools/check-codegen build/release build/clang
+
+fuzz: ## every fuzz target for half a minute
+	@tools/install-deps build lint
+	$(call build,fuzz)
+	@tools/fuzz build/fuzz 30
+
+fuzz-long: ## every fuzz target for ten minutes
+	@tools/install-deps build lint
+	$(call build,fuzz)
+	@tools/fuzz build/fuzz 600
+
+mutants: ## plant known bugs, one after the other, and see each one caught
+	@tools/install-deps build test
+	@tools/mutants/run
+
+coverage: ## lines and branches that the tests reach
+	@tools/install-deps build test cover
+	$(call build,coverage)
+	@$(call tests,coverage)
+	@gcovr --root . --filter src/ --filter faces/ --print-summary build/coverage >build/coverage.txt
+	@tail -n 4 build/coverage.txt; echo "by file: build/coverage.txt"
+
+install: ## build and install below PREFIX (default /usr/local)
+	@tools/install-deps build
+	$(call build,release)
+	@cmake --install build/release --prefix $(PREFIX)
+
+clean: ## remove build/
+	rm -rf build

@@ -1,0 +1,127 @@
+# Tests: every test/<room>/test_WHAT.c is one cmocka program, run once for each instruction set
+# that this machine has (test_WHAT/avx2, ...). test/long/ is built, and run by `ctest -C Long`.
+# test/<room>/WHAT.sh is run once, with the build folder as its argument.
+
+# Real data: a folder with a subfolder for each set (mnist/, ...), given or beside the repository.
+set(data "$ENV{DOTK_DATA}")
+if(NOT data)
+  file(GLOB data LIST_DIRECTORIES ON ../data/mnist ../*/data/mnist)
+  list(TRANSFORM data REPLACE "/mnist$" "")
+  list(POP_FRONT data data)
+endif()
+set(DOTK_DATA "${data}" CACHE PATH "Folder of real data sets; tests skip without it")
+set(environment "")
+if(DOTK_DATA)
+  list(APPEND environment "DOTK_DATA=${DOTK_DATA}")
+endif()
+if(DOTK_SANITIZE)
+  list(APPEND environment "ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1"
+       "UBSAN_OPTIONS=print_stacktrace=1" "TSAN_OPTIONS=halt_on_error=1")
+endif()
+set(timeout 120)
+if(DOTK_SANITIZE OR DOTK_COVERAGE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
+  set(timeout 600)
+endif()
+
+# The names of isa.def that this CPU can run.
+set(isas portable)
+if(NOT CMAKE_CROSSCOMPILING AND NOT DEFINED DOTK_ISAS)
+  try_run(ran compiled ${PROJECT_BINARY_DIR}/isas
+          SOURCES ${PROJECT_SOURCE_DIR}/cmake/isas.c ${PROJECT_SOURCE_DIR}/src/platform/cpu.c
+          CMAKE_FLAGS -DINCLUDE_DIRECTORIES=${PROJECT_SOURCE_DIR}/src
+          RUN_OUTPUT_VARIABLE found)
+  if(compiled AND ran EQUAL 0)
+    set(isas ${found})
+  endif()
+endif()
+set(DOTK_ISAS ${isas} CACHE STRING "Instruction sets that the tests run with")
+message(STATUS "Tests run with: ${DOTK_ISAS}")
+
+# dotk_test(NAME ISA ARGUMENTS... COMMAND...): one line of ctest.
+function(dotk_test name)
+  cmake_parse_arguments(arg "" "ISA;CONFIGURATION;TIMEOUT" "COMMAND;LABELS" ${ARGN})
+  set(full ${name})
+  set(variables ${environment})
+  if(arg_ISA)
+    set(full ${name}/${arg_ISA})
+    list(APPEND variables "DOTK_ISA=${arg_ISA}")
+  endif()
+  set(configurations "")
+  if(arg_CONFIGURATION)
+    set(configurations CONFIGURATIONS ${arg_CONFIGURATION})
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT ${timeout})
+  endif()
+  add_test(NAME ${full} COMMAND ${PROJECT_SOURCE_DIR}/tools/run-test ${arg_COMMAND}
+           WORKING_DIRECTORY ${PROJECT_BINARY_DIR} ${configurations})
+  set_tests_properties(${full} PROPERTIES ENVIRONMENT "${variables}" TIMEOUT ${arg_TIMEOUT}
+                                          SKIP_RETURN_CODE 77 LABELS "${arg_LABELS}")
+  if(name MATCHES "measure|timing") # what measures time wants the machine to itself
+    set_tests_properties(${full} PROPERTIES RUN_SERIAL ON)
+  endif()
+endfunction()
+
+if(CMOCKA_FOUND)
+  file(GLOB_RECURSE tests CONFIGURE_DEPENDS test/test_*.c)
+  foreach(source ${tests})
+    cmake_path(GET source STEM name)
+    cmake_path(GET source PARENT_PATH folder)
+    cmake_path(GET folder FILENAME room)
+    if(TARGET ${name})
+      string(REGEX REPLACE "^test_" "test_${room}_" name ${name})
+    endif()
+    add_executable(${name} ${source})
+    # Tests of the public interface may see nothing else.
+    if(room STREQUAL "api")
+      target_include_directories(${name} PRIVATE test ${CMOCKA_INCLUDE_DIRS})
+    else()
+      target_include_directories(${name} PRIVATE src test ${CMOCKA_INCLUDE_DIRS})
+    endif()
+    if(TARGET dotk-text)
+      target_link_libraries(${name} PRIVATE dotk-text)
+    endif()
+    target_link_libraries(${name} PRIVATE dotk PkgConfig::CMOCKA Threads::Threads m)
+    if(TARGET dotk-cli)
+      target_compile_definitions(${name} PRIVATE DOTK_CLI="$<TARGET_FILE:dotk-cli>")
+      add_dependencies(${name} dotk-cli)
+    endif()
+    target_compile_definitions(${name} PRIVATE DOTK_SOURCE="${PROJECT_SOURCE_DIR}")
+    foreach(isa ${DOTK_ISAS})
+      if(room STREQUAL "long")
+        dotk_test(${name} ISA ${isa} CONFIGURATION Long TIMEOUT 3600 LABELS long
+                  COMMAND $<TARGET_FILE:${name}>)
+      else()
+        dotk_test(${name} ISA ${isa} LABELS ${room} COMMAND $<TARGET_FILE:${name}>)
+      endif()
+    endforeach()
+  endforeach()
+else()
+  message(STATUS "cmocka is not installed: no test programs")
+endif()
+
+file(GLOB_RECURSE scripts CONFIGURE_DEPENDS test/*.sh)
+foreach(script ${scripts})
+  cmake_path(GET script STEM name)
+  cmake_path(GET script PARENT_PATH folder)
+  cmake_path(GET folder FILENAME room)
+  dotk_test(${room}/${name} LABELS ${room} COMMAND bash ${script} ${PROJECT_BINARY_DIR})
+endforeach()
+
+# Examples end with 0.
+foreach(source ${examples})
+  cmake_path(GET source STEM name)
+  dotk_test(example/${name} LABELS examples COMMAND $<TARGET_FILE:example-${name}>)
+endforeach()
+
+# Each fuzz target over its committed corpus, without libFuzzer.
+if(NOT DOTK_FUZZ)
+  file(GLOB targets CONFIGURE_DEPENDS fuzz/fuzz_*.c)
+  foreach(source ${targets})
+    cmake_path(GET source STEM name)
+    string(REGEX REPLACE "^fuzz_" "" what ${name})
+    dotk_program(${name} ${source} ${PROJECT_SOURCE_DIR}/cmake/replay.c)
+    dotk_test(${name} LABELS fuzz
+              COMMAND $<TARGET_FILE:${name}> ${PROJECT_SOURCE_DIR}/fuzz/corpus/${what})
+  endforeach()
+endif()
