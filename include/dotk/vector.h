@@ -15,6 +15,8 @@
  *
  * Memory:  every argument is borrowed.
  * Threads: pure, all of them.
+ *
+ * "Squared norm not finite" means as an f32: a NaN, an infinity, or a length above 1.8e19.
  */
 #ifndef DOTK_VECTOR_H
 #define DOTK_VECTOR_H
@@ -41,7 +43,10 @@ DOTK_API float dotk_norm(const float *a, size_t dim);
  */
 DOTK_API dotk_status dotk_cosine(const float *a, const float *b, size_t dim, float *out);
 
-/* The angle between a and b in radians, 0 .. pi. Errors: as dotk_cosine(). */
+/*
+ * The angle between a and b in radians, 0 .. pi; accurate near 0 and pi too, where acos() of
+ * the cosine is not. Errors: as dotk_cosine().
+ */
 DOTK_API dotk_status dotk_angle(const float *a, const float *b, size_t dim, float *out);
 
 /*
@@ -59,7 +64,8 @@ DOTK_API dotk_status dotk_project(const float *a, const float *b, size_t dim, fl
 /*
  * out[i] = exp(a[i] / temperature) / sum_j exp(a[j] / temperature), computed after
  * subtracting the maximum, so that it cannot overflow; out may be a. -INFINITY entries
- * get weight 0; when all are -INFINITY every weight is 0. A NaN makes every weight NaN.
+ * get weight 0; when all are -INFINITY every weight is 0. A NaN or a +INFINITY makes every
+ * weight NaN. Relative error of a weight <= 2^-23, for weights above 2^-126.
  * Errors: DOTK_BAD_ARGUMENT unless temperature is finite and above 0.
  */
 DOTK_API dotk_status dotk_softmax(const float *a, size_t dim, float temperature, float *out);
@@ -77,7 +83,7 @@ typedef struct dotk_inspection {
     double norm_min, norm_mean, norm_max; /* over the finite rows; 0 when there are none   */
     double norm_quantile[5];        /* 1 %, 25 %, 50 %, 75 %, 99 % of those norms          */
     int unit;                       /* 1: every row is a unit vector                       */
-    int mixed;                      /* 1: some rows are unit length and some are not       */
+    int mixed;                      /* 1: some rows are normalised and some are not; below */
     const char *metric;             /* the metric that fits: "dot", "cosine" or "l2"       */
     const char *why;                /* one sentence; both are static text                  */
 } dotk_inspection;
@@ -85,9 +91,13 @@ typedef struct dotk_inspection {
 /*
  * Describes 'rows' vectors of 'dim' values: norms, bad rows, and the metric that fits.
  *
+ * "mixed" looks at the finite rows that are not zero: some are unit length, at least 1 % of
+ * them, and they outnumber those whose length misses 1 by 1e-3 to 1e-2 (lengths that merely
+ * lie around 1 are not a mixture). Quantiles are exact (nearest rank), norms rounded to f32.
+ *
  * Memory:  needs about 24 bytes a row while it runs.
- * Errors:  DOTK_BAD_ARGUMENT (NULL, dim 0, stride < dim), DOTK_NO_MEMORY,
- *          DOTK_CANCELLED.
+ * Errors:  DOTK_BAD_ARGUMENT (NULL, dim 0, stride below dim, a size that overflows),
+ *          DOTK_NO_MEMORY, DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_inspect(dotk_context *context, const float *vectors, size_t rows,
                                   size_t dim, size_t stride, dotk_inspection *out);
