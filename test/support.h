@@ -319,10 +319,12 @@ test_data_path(char path[TEST_PATH], const char *name)
 {
     const char *const folder = getenv("DOTK_DATA");
 
-    snprintf(path, TEST_PATH, "%s/%s", folder != NULL ? folder : "../shared/data", name);
-    if (access(path, R_OK) == 0)
-        return path;
-    print_message("skipped: no %s (set DOTK_DATA to the folder of data sets)\n", path);
+    if (folder != NULL) {
+        snprintf(path, TEST_PATH, "%s/%s", folder, name);
+        if (access(path, R_OK) == 0)
+            return path;
+    }
+    print_message("skipped: no data set %s (set DOTK_DATA to their folder)\n", name);
     return NULL;
 }
 
