@@ -14,7 +14,7 @@ QUESTION = What happens to an attention row when every key is masked?
 DOCUMENTS = README.md ARCHITECTURE.md CONTRIBUTING.md doc
 
 # Our own make must not hand its job server to the one that cmake calls.
-cmake = MAKEFLAGS= cmake
+cmake = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS cmake
 configure = $(cmake) --preset $(1) -DDOTK_WERROR=$(WERROR) $(if $(DOTK_DATA),-DDOTK_DATA=$(DOTK_DATA)) >build/$(1).log || { cat build/$(1).log; exit 1; }
 build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) $(2)
 tests = ctest --preset $(1)
