@@ -1,0 +1,20 @@
+/* hit.c - heaps and sorting in place: heapsort (Williams and Floyd 1964), needing no memory */
+#include "epilogue/topk/hit.h"
+
+void
+dk_heap_build(struct dk_hit *hits, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        dk_heap_sink(hits, n, i, hits[i]);
+}
+
+void
+dk_hits_sort(struct dk_hit *hits, size_t n)
+{
+    dk_heap_build(hits, n);
+    while (n > 1) {
+        const struct dk_hit last = hits[--n];
+        hits[n] = hits[0];
+        dk_heap_sink(hits, n, 0, last);
+    }
+}

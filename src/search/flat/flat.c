@@ -1,0 +1,439 @@
+/*
+ * flat.c - the exact index: rows one after the other, every one scored
+ *
+ * Rows are kept as they came (cosine: as unit vectors, their norms beside them), row-major, so
+ * that a scan reads memory from front to back. A removal closes the gaps and keeps the order.
+ *
+ * Queries are cut into batches that the scan takes and whose lists stay within LIST_BYTES; each
+ * batch is a call of its own on the context, so that scratch memory does not grow with n.
+ */
+#include "codec/norm.h"
+#include "epilogue/topk/range.h"
+#include "epilogue/topk/topk.h"
+#include "platform/memory.h"
+#include "platform/status.h"
+#include "search/filter.h"
+#include "search/index.h"
+#include "search/results.h"
+#include "tile/tile.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LIST_BYTES = 64 << 20 };
+
+struct flat {
+    struct dotk_index base;
+    float *rows;  /* (base.ids.count, dim), 'stride' apart */
+    float *norms; /* cosine: of the rows as they came; else NULL */
+    size_t stride, capacity;
+};
+
+static const float *
+row_at(const struct flat *flat, size_t position)
+{
+    return flat->rows + position * flat->stride;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Rows                                                                     */
+/* ------------------------------------------------------------------------- */
+
+/*
+ * Rows that lie a multiple of 4 KiB apart all fall on one set of L1, which has 8 to 12 ways: a
+ * tile reads up to 12 rows side by side. One more line between rows spreads them.
+ */
+static size_t
+stride_for(size_t dim)
+{
+    const size_t floats = 4096 / sizeof(float);
+    return dim % floats == 0 ? dim + DK_LINE / sizeof(float) : dim;
+}
+
+static dotk_status
+reserve(struct flat *flat, size_t n)
+{
+    const size_t stride = stride_for(flat->base.dim), count = flat->base.ids.count;
+    const bool cosine = flat->base.metric == DOTK_METRIC_COSINE;
+    size_t wanted, bytes;
+
+    flat->stride = stride;
+    if (!dk_add(count, n, &wanted))
+        return dk_fail_memory(SIZE_MAX, "rows");
+    if (wanted <= flat->capacity)
+        return DOTK_OK;
+    const size_t capacity = dk_max(wanted, flat->capacity + flat->capacity / 2);
+    if (!dk_mul(capacity, stride * sizeof(float), &bytes))
+        return dk_fail_memory(SIZE_MAX, "rows");
+    float *const rows = dk_alloc(bytes);
+    float *const norms = cosine ? dk_alloc_array(capacity, sizeof *norms) : NULL;
+    if (rows == NULL || (cosine && norms == NULL)) {
+        dk_free(rows);
+        dk_free(norms);
+        return dk_fail_memory(bytes, "rows");
+    }
+    if (count > 0) {
+        memcpy(rows, flat->rows, count * stride * sizeof(float));
+        if (cosine)
+            memcpy(norms, flat->norms, count * sizeof *norms);
+    }
+    dk_free(flat->rows);
+    dk_free(flat->norms);
+    flat->rows = rows;
+    flat->norms = norms;
+    flat->capacity = capacity;
+    return DOTK_OK;
+}
+
+/* Writes a row whose sum of squares is 'sum'. */
+static void
+store(struct flat *flat, size_t position, const float *row, double sum)
+{
+    float *const own = flat->rows + position * flat->stride;
+
+    if (flat->norms == NULL) {
+        memcpy(own, row, flat->base.dim * sizeof *own);
+        return;
+    }
+    dk_scale_to_unit(row, flat->base.dim, sum, own);
+    flat->norms[position] = (float)sqrt(sum);
+}
+
+/* Rows are written beyond the last one and appear when their ids do. */
+static dotk_status
+flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, const int64_t *ids)
+{
+    struct flat *const flat = (struct flat *)base;
+    dotk_status status = reserve(flat, n);
+
+    for (size_t i = 0; status == DOTK_OK && i < n; i++) {
+        double sum;
+        status = dk_check_vector(base, "rows", i, rows + i * stride, &sum);
+        if (status == DOTK_OK)
+            store(flat, base->ids.count + i, rows + i * stride, sum);
+    }
+    return status == DOTK_OK ? dk_ids_append(&base->ids, n, ids) : status;
+}
+
+static dotk_status
+flat_update(struct dotk_index *base, size_t n, const float *rows, size_t stride, const int64_t *ids)
+{
+    struct flat *const flat = (struct flat *)base;
+    size_t *positions;
+
+    dotk_status status = dk_ids_find_all(&base->ids, n, ids, &positions);
+    dk_free(positions);
+    for (size_t i = 0; status == DOTK_OK && i < n; i++)
+        status = dk_check_vector(base, "rows", i, rows + i * stride, NULL);
+    if (status != DOTK_OK)
+        return status;
+    for (size_t i = 0; i < n; i++) {
+        const float *const row = rows + i * stride;
+        store(flat, dk_ids_find(&base->ids, ids[i]), row, dk_sum_of_squares(row, base->dim));
+    }
+    return DOTK_OK;
+}
+
+static dotk_status
+flat_remove(struct dotk_index *base, size_t n, const int64_t *ids)
+{
+    struct flat *const flat = (struct flat *)base;
+    const size_t count = base->ids.count;
+    size_t *positions;
+
+    dotk_status status = dk_ids_find_all(&base->ids, n, ids, &positions);
+    if (status == DOTK_OK)
+        status = dk_ids_remove(&base->ids, n, positions);
+    if (status == DOTK_OK) {
+        dk_close_gaps(flat->rows, flat->stride * sizeof *flat->rows, count, n, positions);
+        if (flat->norms != NULL)
+            dk_close_gaps(flat->norms, sizeof *flat->norms, count, n, positions);
+    }
+    dk_free(positions);
+    return status;
+}
+
+static void
+flat_reconstruct(const struct dotk_index *base, size_t position, float *out)
+{
+    const struct flat *const flat = (const struct flat *)base;
+    const float *const row = row_at(flat, position);
+
+    for (size_t d = 0; d < base->dim; d++)
+        out[d] = flat->norms != NULL ? row[d] * flat->norms[position] : row[d];
+}
+
+static void
+flat_release(struct dotk_index *base)
+{
+    struct flat *const flat = (struct flat *)base;
+
+    dk_free(flat->rows);
+    dk_free(flat->norms);
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Searching                                                                */
+/* ------------------------------------------------------------------------- */
+
+/* How a request will be served; search, range and plan all come through here. */
+struct route {
+    struct dk_id_mask id_mask;
+    const struct dk_mask *mask; /* NULL: every row passes */
+    size_t passing;             /* rows that pass the filter */
+    size_t k;                   /* at most that many can be found */
+    size_t batch;               /* queries at a time */
+    const char *path, *kernel;
+};
+
+/*
+ * The largest batches that scan and lists allow, all of about one size, so that one odd query
+ * left over does not go another way than the rest; where they are large, in whole panels.
+ */
+static size_t
+batch_of(const struct dotk_index *index, const struct dk_call *call, size_t n, size_t k)
+{
+    const size_t bytes = dk_max(1, dk_topk_query_bytes(call->slots, k));
+    const size_t by_lists = dk_max(1, LIST_BYTES / bytes);
+    const size_t most = dk_min(dk_scan_batch(index->dim), by_lists);
+    const size_t even = (n - 1) / ((n - 1) / most + 1) + 1;
+    return dk_min(most, even > DK_PANEL ? dk_round_up(even, DK_PANEL) : even);
+}
+
+/* Memory: the mask is scratch of 'call'. Errors: DOTK_NO_MEMORY. */
+static dotk_status
+route_init(struct route *route, const struct dotk_index *index, const struct dk_request *request,
+           struct dk_call *call)
+{
+    const size_t count = index->ids.count;
+
+    *route = (struct route){.passing = count, .path = "empty", .kernel = "-"};
+    if (request->filter != NULL) {
+        const dotk_status status = dk_filter_mask(request->filter, &index->ids, call,
+                                                  &route->id_mask, &route->passing);
+        if (status != DOTK_OK)
+            return status;
+        if (route->passing < count)
+            route->mask = &route->id_mask.mask;
+    }
+    if (route->passing == 0 || request->n == 0)
+        return DOTK_OK;
+    route->k = dk_min(request->k, route->passing);
+    route->batch = batch_of(index, call, request->n, route->k);
+    const size_t first = dk_min(route->batch, request->n);
+    route->path = dk_scan_path(first);
+    route->kernel = dk_scan_kernel(call->kernels, first);
+    return DOTK_OK;
+}
+
+static void
+count_work(const struct dotk_index *index, const struct dk_request *request,
+           const struct route *route)
+{
+    dotk_search_stats *const stats = request->stats;
+
+    stats->rows_scored = (uint64_t)route->passing * request->n;
+    stats->rows_filtered = (uint64_t)(index->ids.count - route->passing) * request->n;
+    stats->path = route->path;
+    stats->kernel = route->kernel;
+}
+
+/* Scans for queries first .. first + n - 1 of the request. */
+static dotk_status
+scan(const struct flat *flat, const struct dk_request *request, const struct route *route,
+     struct dk_call *call, size_t first, size_t n, struct dk_scan_epilogue *epilogue)
+{
+    const size_t dim = flat->base.dim;
+    struct dk_scan scan = {
+        .score = flat->base.metric == DOTK_METRIC_L2 ? DK_SCORE_L2 : DK_SCORE_DOT,
+        .dim = dim,
+        .keys = flat->rows,
+        .count = flat->base.ids.count,
+        .key_stride = flat->stride,
+        .queries = request->queries + first * request->stride,
+        .query_count = n,
+        .query_stride = request->stride,
+        .mask = route->mask,
+        .epilogue = epilogue,
+    };
+
+    if (flat->base.metric == DOTK_METRIC_COSINE) {
+        float *const unit = dk_call_alloc(call, n, dim * sizeof *unit);
+        if (unit == NULL)
+            return dk_fail_memory(n * dim * sizeof *unit, "unit queries");
+        for (size_t q = 0; q < n; q++) {
+            const float *const query = scan.queries + q * request->stride;
+            dk_scale_to_unit(query, dim, dk_sum_of_squares(query, dim), unit + q * dim);
+        }
+        scan.queries = unit;
+        scan.query_stride = dim;
+    }
+    return dk_scan_run(call, &scan);
+}
+
+static dotk_status
+search_batch(const struct flat *flat, const struct dk_request *request, const struct route *route,
+             size_t first, size_t n)
+{
+    const struct dk_ids *const ids = &flat->base.ids;
+    struct dk_call call;
+    struct dk_topk topk;
+
+    dotk_status status = dk_call_begin(flat->base.context, &call);
+    if (status != DOTK_OK)
+        return status;
+    status = dk_topk_init(&topk, &call, n, route->k, ids->id, dk_ids_ascending(ids));
+    if (status == DOTK_OK)
+        status = scan(flat, request, route, &call, first, n, &topk.epilogue);
+    if (status == DOTK_OK)
+        status = dk_topk_finish(&topk, &call);
+    for (size_t q = 0; status == DOTK_OK && q < n; q++) {
+        size_t count;
+        const struct dk_hit *const hits = dk_topk_hits(&topk, q, &count);
+        dk_results_write(request, flat->base.metric, first + q, hits, count);
+    }
+    if (status == DOTK_OK)
+        request->stats->candidates += dk_topk_candidates(&topk);
+    dk_call_end(&call);
+    return status;
+}
+
+static dotk_status
+flat_search(const struct dotk_index *base, const struct dk_request *request)
+{
+    const struct flat *const flat = (const struct flat *)base;
+    struct dk_call call;
+    struct route route;
+
+    dotk_status status = dk_call_begin(base->context, &call);
+    if (status != DOTK_OK)
+        return status;
+    status = route_init(&route, base, request, &call);
+    if (status == DOTK_OK)
+        count_work(base, request, &route);
+    if (status == DOTK_OK && route.passing == 0) {
+        for (size_t q = 0; q < request->n; q++)
+            dk_results_write(request, base->metric, q, NULL, 0);
+    } else {
+        for (size_t first = 0; status == DOTK_OK && first < request->n; first += route.batch)
+            status = search_batch(flat, request, &route, first,
+                                  dk_min(route.batch, request->n - first));
+    }
+    dk_call_end(&call);
+    return status;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Range                                                                    */
+/* ------------------------------------------------------------------------- */
+
+static dotk_status
+range_batch(const struct flat *flat, const struct dk_request *request, const struct route *route,
+            size_t first, size_t n, struct dk_range *range)
+{
+    struct dk_call call;
+
+    dotk_status status = dk_call_begin(flat->base.context, &call);
+    if (status != DOTK_OK)
+        return status;
+    dk_range_begin(range, first, n);
+    status = scan(flat, request, route, &call, first, n, &range->epilogue);
+    dk_call_end(&call);
+    return status == DOTK_OK ? dk_range_check(range) : status;
+}
+
+/* The caller's answer from what the scans found. */
+static dotk_status
+range_answer(const struct dotk_index *base, const struct dk_request *request,
+             const struct dk_range *range, dotk_hits **out)
+{
+    const size_t count = dk_range_count(range);
+    struct dk_hit *const sorted = dk_alloc_array(count, sizeof *sorted);
+
+    if (sorted == NULL)
+        return dk_fail_memory(count * sizeof *sorted, "sorting hits");
+    const dotk_status status = dk_results_create(request->n, count, out);
+    if (status == DOTK_OK) {
+        dk_range_finish(range, request->n, (*out)->starts, sorted);
+        for (size_t i = 0; i < count; i++)
+            dk_results_set(*out, i, base->metric, request->clip_at_zero, sorted[i]);
+    }
+    dk_free(sorted);
+    return status;
+}
+
+static dotk_status
+flat_range(const struct dotk_index *base, const struct dk_request *request, float threshold,
+           dotk_hits **out)
+{
+    const struct flat *const flat = (const struct flat *)base;
+    const float least = base->metric == DOTK_METRIC_L2 ? -threshold : threshold;
+    struct dk_range range;
+    struct dk_call call;
+    struct route route;
+
+    dotk_status status = dk_call_begin(base->context, &call);
+    if (status != DOTK_OK)
+        return status;
+    status = route_init(&route, base, request, &call);
+    if (status == DOTK_OK && (route.passing == 0 || request->n == 0)) {
+        count_work(base, request, &route);
+        status = dk_results_create(request->n, 0, out);
+    } else if (status == DOTK_OK) {
+        count_work(base, request, &route);
+        status = dk_range_init(&range, call.slots, route.batch, least, base->ids.id);
+        for (size_t first = 0; status == DOTK_OK && first < request->n; first += route.batch)
+            status = range_batch(flat, request, &route, first,
+                                 dk_min(route.batch, request->n - first), &range);
+        if (status == DOTK_OK)
+            status = range_answer(base, request, &range, out);
+        request->stats->candidates = dk_range_count(&range);
+        dk_range_release(&range);
+    }
+    dk_call_end(&call);
+    return status;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Plan                                                                     */
+/* ------------------------------------------------------------------------- */
+
+static dotk_status
+flat_plan(const struct dotk_index *base, const struct dk_request *request, char *out,
+          size_t capacity)
+{
+    struct dk_call call;
+    struct route route;
+
+    dotk_status status = dk_call_begin(base->context, &call);
+    if (status != DOTK_OK)
+        return status;
+    status = route_init(&route, base, request, &call);
+    if (status == DOTK_OK) {
+        const char *why = "because there is nothing to score";
+        if (strcmp(route.path, "few") == 0)
+            why = "because few queries are bound by reading: each row is read once for all";
+        else if (strcmp(route.path, "batch") == 0)
+            why = "because many queries are bound by arithmetic: they are packed, and blocks of "
+                  "rows pass under them";
+        snprintf(out, capacity, "%s %s for %zu queries x %zu of %zu rows, k %zu, %zu at a time: %s",
+                 route.path, route.kernel, request->n, route.passing, base->ids.count, request->k,
+                 route.batch, why);
+    }
+    dk_call_end(&call);
+    return status;
+}
+
+const struct dk_index_ops dk_index_flat = {
+    .name = "flat",
+    .bytes = sizeof(struct flat),
+    .release = flat_release,
+    .add = flat_add,
+    .update = flat_update,
+    .remove = flat_remove,
+    .reconstruct = flat_reconstruct,
+    .search = flat_search,
+    .range = flat_range,
+    .plan = flat_plan,
+};

@@ -1,0 +1,261 @@
+/* ids.c - ids and positions; see ids.h */
+#include "search/ids.h"
+
+#include "platform/memory.h"
+#include "platform/status.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Spreads ids over all bits (the finaliser of splitmix64, Steele, Lea and Flood 2014). */
+static uint64_t
+hash(int64_t id)
+{
+    uint64_t z = (uint64_t)id;
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* The place that holds 'id', or the free one where it would go. */
+static size_t
+probe(const struct dk_ids *ids, int64_t id)
+{
+    const size_t mask = ids->places - 1;
+    size_t at = (size_t)hash(id) & mask;
+
+    while (ids->place[at] != 0 && ids->id[ids->place[at] - 1] != id)
+        at = (at + 1) & mask;
+    return at;
+}
+
+/* Empties the table and enters all 'count' ids. */
+static void
+refill(struct dk_ids *ids)
+{
+    memset(ids->place, 0, ids->places * sizeof *ids->place);
+    for (size_t p = 0; p < ids->count; p++)
+        ids->place[probe(ids, ids->id[p])] = p + 1;
+}
+
+size_t
+dk_ids_find(const struct dk_ids *ids, int64_t id)
+{
+    if (id < 0 || ids->count == 0)
+        return DK_IDS_NONE;
+    if (ids->id == NULL)
+        return (uint64_t)id < ids->count ? (size_t)id : DK_IDS_NONE;
+    if (ids->source == DK_IDS_GIVEN) {
+        const size_t found = ids->place[probe(ids, id)];
+        return found != 0 ? found - 1 : DK_IDS_NONE;
+    }
+    size_t low = 0, high = ids->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (ids->id[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < ids->count && ids->id[low] == id ? low : DK_IDS_NONE;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Appending                                                                */
+/* ------------------------------------------------------------------------- */
+
+static dotk_status
+reserve_ids(struct dk_ids *ids, size_t count)
+{
+    if (count <= ids->id_capacity)
+        return DOTK_OK;
+    const size_t capacity = dk_max(count, ids->id_capacity + ids->id_capacity / 2);
+    int64_t *const id = dk_alloc_array(capacity, sizeof *id);
+    if (id == NULL)
+        return dk_fail_memory(capacity * sizeof *id, "ids");
+    if (ids->count > 0)
+        memcpy(id, ids->id, ids->count * sizeof *id);
+    dk_free(ids->id);
+    ids->id = id;
+    ids->id_capacity = capacity;
+    return DOTK_OK;
+}
+
+static dotk_status
+reserve_places(struct dk_ids *ids, size_t count)
+{
+    size_t places = 16;
+
+    while (places / 3 * 2 < count) {
+        if (!dk_mul(places, 2, &places))
+            return dk_fail_memory(SIZE_MAX, "a table of ids");
+    }
+    if (places <= ids->places)
+        return DOTK_OK;
+    size_t *const place = dk_alloc_array(places, sizeof *place);
+    if (place == NULL)
+        return dk_fail_memory(places * sizeof *place, "a table of ids");
+    dk_free(ids->place);
+    ids->place = place;
+    ids->places = places;
+    refill(ids);
+    return DOTK_OK;
+}
+
+static dotk_status
+append_assigned(struct dk_ids *ids, size_t n)
+{
+    if (ids->id != NULL) {
+        const dotk_status status = reserve_ids(ids, ids->count + n);
+        if (status != DOTK_OK)
+            return status;
+        for (size_t i = 0; i < n; i++)
+            ids->id[ids->count + i] = ids->next + (int64_t)i;
+    }
+    ids->next += (int64_t)n;
+    ids->count += n;
+    ids->source = DK_IDS_ASSIGNED;
+    return DOTK_OK;
+}
+
+/* Why ids[i] cannot be entered. */
+static dotk_status
+refuse(const struct dk_ids *ids, size_t i, int64_t id, size_t place)
+{
+    if (id < 0)
+        return dk_fail(DOTK_BAD_ARGUMENT, "ids[%zu] is %" PRId64 ": ids are 0 or more", i, id);
+    if (ids->place[place] > ids->count)
+        return dk_fail(DOTK_BAD_ARGUMENT, "ids[%zu] is %" PRId64 ", as is ids[%zu]: give each once",
+                       i, id, ids->place[place] - 1 - ids->count);
+    return dk_fail(DOTK_EXISTS, "ids[%zu] is %" PRId64 ", which is present: use update", i, id);
+}
+
+static dotk_status
+append_given(struct dk_ids *ids, size_t n, const int64_t *given)
+{
+    dotk_status status = reserve_ids(ids, ids->count + n);
+    if (status == DOTK_OK)
+        status = reserve_places(ids, ids->count + n);
+    if (status != DOTK_OK)
+        return status;
+
+    bool ascending = ids->ascending || ids->count == 0;
+    for (size_t i = 0; i < n; i++) {
+        const size_t position = ids->count + i, place = probe(ids, given[i]);
+        if (given[i] < 0 || ids->place[place] != 0) {
+            status = refuse(ids, i, given[i], place);
+            while (i-- > 0) /* the last entered leaves first: probing sees what it saw */
+                ids->place[probe(ids, given[i])] = 0;
+            return status;
+        }
+        ids->id[position] = given[i];
+        ids->place[place] = position + 1;
+        ascending = ascending && (position == 0 || ids->id[position - 1] < given[i]);
+    }
+    ids->count += n;
+    ids->ascending = ascending;
+    ids->source = DK_IDS_GIVEN;
+    return DOTK_OK;
+}
+
+dotk_status
+dk_ids_append(struct dk_ids *ids, size_t n, const int64_t *given)
+{
+    size_t count;
+
+    if (n == 0)
+        return DOTK_OK;
+    if (!dk_add(ids->count, n, &count))
+        return dk_fail_memory(SIZE_MAX, "ids");
+    if (given == NULL && ids->source == DK_IDS_GIVEN)
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "ids is NULL, but this index took ids from its caller: give ids");
+    if (given != NULL && ids->source == DK_IDS_ASSIGNED)
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "ids is not NULL, but this index assigns its own ids: pass NULL");
+    return given == NULL ? append_assigned(ids, n) : append_given(ids, n, given);
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Finding and removing many                                                */
+/* ------------------------------------------------------------------------- */
+
+static int
+compare_positions(const void *a, const void *b)
+{
+    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+dotk_status
+dk_ids_find_all(const struct dk_ids *ids, size_t n, const int64_t *wanted, size_t **positions)
+{
+    size_t *const found = dk_alloc_array(n, sizeof *found);
+
+    *positions = NULL;
+    if (found == NULL)
+        return dk_fail_memory(n * sizeof *found, "positions");
+    for (size_t i = 0; i < n; i++) {
+        found[i] = dk_ids_find(ids, wanted[i]);
+        if (found[i] == DK_IDS_NONE) {
+            dk_free(found);
+            return dk_fail(DOTK_NOT_FOUND, "ids[%zu] is %" PRId64 ", which is not in the index", i,
+                           wanted[i]);
+        }
+    }
+    qsort(found, n, sizeof *found, compare_positions);
+    for (size_t i = 1; i < n; i++) {
+        if (found[i] == found[i - 1]) {
+            const int64_t id = dk_ids_at(ids, found[i]);
+            dk_free(found);
+            return dk_fail(DOTK_BAD_ARGUMENT, "ids holds %" PRId64 " twice: give each id once", id);
+        }
+    }
+    *positions = found;
+    return DOTK_OK;
+}
+
+void
+dk_close_gaps(void *items, size_t item_bytes, size_t count, size_t n, const size_t *positions)
+{
+    char *const bytes = items;
+    size_t kept = n > 0 ? positions[0] : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const size_t from = positions[i] + 1;
+        const size_t run = (i + 1 < n ? positions[i + 1] : count) - from;
+        memmove(bytes + kept * item_bytes, bytes + from * item_bytes, run * item_bytes);
+        kept += run;
+    }
+}
+
+dotk_status
+dk_ids_remove(struct dk_ids *ids, size_t n, const size_t *positions)
+{
+    if (n == 0)
+        return DOTK_OK;
+    if (ids->id == NULL) { /* no longer the identity */
+        int64_t *const id = dk_alloc_array(ids->count, sizeof *id);
+        if (id == NULL)
+            return dk_fail_memory(ids->count * sizeof *id, "ids");
+        for (size_t p = 0; p < ids->count; p++)
+            id[p] = (int64_t)p;
+        ids->id = id;
+        ids->id_capacity = ids->count;
+    }
+    dk_close_gaps(ids->id, sizeof *ids->id, ids->count, n, positions);
+    ids->count -= n;
+    if (ids->source == DK_IDS_GIVEN)
+        refill(ids);
+    return DOTK_OK;
+}
+
+void
+dk_ids_release(struct dk_ids *ids)
+{
+    dk_free(ids->id);
+    dk_free(ids->place);
+    *ids = (struct dk_ids){0};
+}
