@@ -91,20 +91,43 @@ typedef uint64_t dk_tile_f32_fn(const struct dk_tile_f32 *args);
 
 /*
  * score[q][r] = score(query[q], row[r]) for up to 8 queries and exactly 16 rows, all row-major:
- * for batches too small to be worth packing. Each row is read once. Callers with fewer rows
- * repeat one. Bit q of the result is set when some score of query q is above threshold[q];
- * threshold NULL: all ones. 'score' is always stored and is 64-byte aligned.
+ * for batches too small to be worth packing. Callers with fewer rows repeat one. 'score' is
+ * 64-byte aligned.
  */
 struct dk_few_f32 {
     const float *const *query;
     size_t queries, dim;
     const float *const *row; /* DK_FEW_ROWS of them */
-    const float *threshold;  /* 'queries' of them   */
-    const char *ahead;
-    size_t ahead_lines;
     float (*score)[DK_FEW_ROWS];
 };
-typedef uint32_t dk_few_f32_fn(const struct dk_few_f32 *args);
+typedef void dk_few_f32_fn(const struct dk_few_f32 *args);
+
+/*
+ * Of count (1 .. 16) rows, those that may score above a threshold: bit r of the result is set
+ * when, for some q < queries (1 .. 8), a sum ~ score(query q, row[r]) is above threshold[q]. The
+ * sum is in whatever order reads memory fastest. With u = 2^-24, and at least 16 partial sums,
+ *
+ *     |sum - exact| <= DK_SCREEN_ROUNDINGS(dim) u sum |q r|       (l2: u times the distance)
+ *
+ * plus dim 2^-148 where products underflow. So this is a *screen*: the caller lowers the
+ * thresholds by the bound and scores again what passes.
+ *
+ *     query      interleaved: 16 dimensions of query 0, the same of query 1, ...; then the next
+ *                16; zeros beyond dim; 64-byte aligned
+ *     threshold  8 of them, 32-byte aligned, INFINITY from 'queries' on
+ *     later      count rows that will be wanted soon, prefetched meanwhile; any readable rows
+ */
+#define DK_SCREEN_ROUNDINGS(dim) ((dim) / 16 + 24)
+enum { DK_SCREEN_LANES = 16 };
+struct dk_screen_f32 {
+    const float *query;
+    size_t queries, dim;
+    const float *const *row;
+    const float *const *later;
+    size_t count;
+    const float *threshold;
+};
+typedef uint32_t dk_screen_f32_fn(const struct dk_screen_f32 *args);
 
 /* panel = 'count' (1 .. 64) rows, each times 'factor', transposed; missing vectors zero. */
 typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size_t dim,
@@ -124,6 +147,8 @@ struct dk_kernels {
     uint8_t tile_rows[5];      /* most rows by cols / 16 */
     dk_few_f32_fn *few_f32[DK_SCORE_KINDS];
     const char *few_f32_name;
+    dk_screen_f32_fn *screen_f32[DK_SCORE_KINDS];
+    const char *screen_f32_name;
     dk_pair_f32_fn *pair_f32[DK_SCORE_KINDS];
     dk_pack_f32_fn *pack_f32;
 

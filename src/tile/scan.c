@@ -1,8 +1,9 @@
 /*
  * scan.c - a batch of queries against row-major keys, two ways
  *
- * "few"    up to 8 queries: bound by reading the keys. 16 keys at a time are transposed in
- *          registers, each key is read once, and the next 16 are prefetched meanwhile.
+ * "few"    up to 8 queries: bound by reading the keys. Each key is read once, as it lies, by a
+ *          screen that adds in a fast order; keys that its error bound cannot exclude are scored
+ *          again, 16 at a time and still in cache, in the order that defines a score's bits.
  * "batch"  more: bound by arithmetic. The queries are packed into panels of 64 once; blocks of
  *          keys that fit L2 pass under every panel, row by row broadcast, never packed:
  *
@@ -19,7 +20,7 @@
  */
 #include "tile/tile.h"
 
-#include <string.h>
+#include <math.h>
 
 enum {
     BLOCK_BYTES = 160 << 10, /* of keys: with the next block and a panel within 1 MiB of L2 */
@@ -27,6 +28,7 @@ enum {
     BLOCK_UNIT = 48,       /* a multiple of 64 would waste a part of every tile height    */
     BATCH_BYTES = 4 << 20, /* of packed queries                                           */
     BATCH_MAX = 1024,
+    AHEAD_BYTES = 8 << 10, /* few: how far ahead keys are prefetched                      */
     TASK_BYTES = 16 << 20, /* about half a millisecond of reading                         */
 };
 
@@ -54,7 +56,7 @@ dk_scan_path(size_t query_count)
 const char *
 dk_scan_kernel(const struct dk_kernels *kernels, size_t query_count)
 {
-    return is_few(query_count) ? kernels->few_f32_name : kernels->tile_f32_name;
+    return is_few(query_count) ? kernels->screen_f32_name : kernels->tile_f32_name;
 }
 
 /* One scan in progress; what all tasks share. */
@@ -62,8 +64,10 @@ struct job {
     const struct dk_scan *scan;
     const struct dk_kernels *kernels;
     size_t task_rows;
-    const float *panels; /* batch: query panels, one after the other */
-    size_t block_rows;   /* batch */
+    double query_norm[DK_FEW_QUERIES]; /* few */
+    const float *interleaved;          /* few: the queries as the screen wants them */
+    const float *panels;               /* batch: query panels, one after the other */
+    size_t block_rows;                 /* batch */
 };
 
 static const float *
@@ -140,44 +144,129 @@ take_lines(struct ahead *ahead, size_t lines, const char **from)
 /*  few                                                                      */
 /* ------------------------------------------------------------------------- */
 
+/* One task's state: the keys that passed the screen wait here until there are 16. */
+struct few {
+    const struct job *job;
+    size_t slot;
+    _Alignas(DK_LINE) float screen_threshold[DK_FEW_QUERIES];
+    const float *query[DK_FEW_QUERIES];
+    size_t waiting;
+    size_t position[DK_FEW_ROWS];
+    const float *row[DK_FEW_ROWS];
+};
+
+/*
+ * The largest screen score that a key with a defined score of at most 'threshold' can have. Both
+ * sums are within (roundings) u sum |q k| of the exact score: chains of 256 and their sum, and
+ * what kernel.h states for the screen. sum |q k| <= |q| |k| for dot (Cauchy-Schwarz); for l2 it
+ * is the distance itself. 1.01 covers second-order terms and the 1e-3 of key_norm_max.
+ */
+static float
+lower_threshold(const struct dk_scan *scan, double query_norm, float threshold)
+{
+    const double dim = (double)scan->dim;
+    const double roundings = DK_CHAIN + dim / DK_CHAIN + 4 + DK_SCREEN_ROUNDINGS(dim) + 1;
+    const double size = scan->score == DK_SCORE_DOT ? query_norm * scan->key_norm_max
+                                                    : fabs((double)threshold);
+    const double slack = 1.01 * 0x1p-24 * roundings * size + dim * 0x1p-147;
+
+    return threshold == -INFINITY ? threshold : nextafterf((float)(threshold - slack), -INFINITY);
+}
+
+static void
+lower_thresholds(struct few *few)
+{
+    const struct job *const job = few->job;
+    struct dk_scan_epilogue *const epilogue = job->scan->epilogue;
+    const float *const threshold = epilogue->thresholds(epilogue, few->slot);
+
+    for (size_t q = 0; q < job->scan->query_count; q++)
+        few->screen_threshold[q] = lower_threshold(job->scan, job->query_norm[q], threshold[q]);
+}
+
+/* Scores the waiting keys in the defined order and offers them. */
+static void
+score_waiting(struct few *few)
+{
+    const struct dk_scan *const scan = few->job->scan;
+    struct dk_scan_epilogue *const epilogue = scan->epilogue;
+    const float *const threshold = epilogue->thresholds(epilogue, few->slot);
+    _Alignas(DK_LINE) float score[DK_FEW_QUERIES][DK_FEW_ROWS];
+
+    for (size_t r = few->waiting; r < DK_FEW_ROWS; r++)
+        few->row[r] = few->row[0];
+    few->job->kernels->few_f32[scan->score](&(struct dk_few_f32){
+        .query = few->query,
+        .queries = scan->query_count,
+        .dim = scan->dim,
+        .row = few->row,
+        .score = score,
+    });
+    for (size_t q = 0; q < scan->query_count; q++) {
+        for (size_t r = 0; r < few->waiting; r++) {
+            if (score[q][r] > threshold[q])
+                epilogue->take(epilogue, few->slot, q, few->position[r], score[q][r]);
+        }
+    }
+    few->waiting = 0;
+    lower_thresholds(few);
+}
+
 static void
 few_task(void *arg, size_t task, size_t slot)
 {
     const struct job *const job = arg;
     const struct dk_scan *const scan = job->scan;
     const size_t end = dk_min(scan->count, (task + 1) * job->task_rows);
-    struct dk_scan_epilogue *const epilogue = scan->epilogue;
-    const float *const threshold = epilogue->thresholds(epilogue, slot);
-    _Alignas(DK_LINE) float score[DK_FEW_QUERIES][DK_FEW_ROWS];
-    const float *query[DK_FEW_QUERIES], *row[DK_FEW_ROWS];
-    size_t position[DK_FEW_ROWS], next;
-    struct dk_few_f32 few = {
-        .query = query,
+    const size_t lead = dk_min(DK_FEW_ROWS, AHEAD_BYTES / (sizeof(float) * scan->dim) + 1);
+    struct few few = {.job = job, .slot = slot};
+    size_t position[BLOCK_ROWS_MAX], next;
+    const float *row[BLOCK_ROWS_MAX + DK_FEW_ROWS];
+    struct dk_screen_f32 screen = {
+        .query = job->interleaved,
         .queries = scan->query_count,
         .dim = scan->dim,
-        .row = row,
-        .threshold = threshold,
-        .score = score,
+        .threshold = few.screen_threshold,
     };
 
+    for (size_t q = 0; q < DK_FEW_QUERIES; q++)
+        few.screen_threshold[q] = INFINITY;
     for (size_t q = 0; q < scan->query_count; q++)
-        query[q] = scan->queries + q * scan->query_stride;
+        few.query[q] = scan->queries + q * scan->query_stride;
+    lower_thresholds(&few);
     for (size_t start = task * job->task_rows; start < end; start = next) {
-        const size_t rows = pick(scan, start, end, DK_FEW_ROWS, position, &next);
+        const size_t rows = pick(scan, start, end, BLOCK_ROWS_MAX, position, &next);
         if (rows == 0)
             break;
-        for (size_t r = 0; r < DK_FEW_ROWS; r++)
-            row[r] = key(scan, position[r < rows ? r : 0]);
-        struct ahead ahead = ahead_of(scan, next, DK_FEW_ROWS);
-        few.ahead_lines = take_lines(&ahead, SIZE_MAX, &few.ahead);
-
-        uint32_t above = job->kernels->few_f32[scan->score](&few);
-        for (above &= (1u << scan->query_count) - 1; above != 0; above &= above - 1) {
-            const size_t q = (size_t)__builtin_ctz(above);
-            for (size_t r = 0; r < rows; r++) {
-                if (score[q][r] > threshold[q])
-                    epilogue->take(epilogue, slot, q, position[r], score[q][r]);
+        for (size_t r = 0; r < rows + lead; r++)
+            row[r] = key(scan, position[dk_min(r, rows - 1)]);
+        for (size_t r = 0; r < rows; r += DK_FEW_ROWS) {
+            screen.row = row + r;
+            screen.later = row + r + lead;
+            screen.count = dk_min(DK_FEW_ROWS, rows - r);
+            uint32_t above = job->kernels->screen_f32[scan->score](&screen);
+            for (; above != 0; above &= above - 1) {
+                const size_t hit = r + (size_t)__builtin_ctz(above);
+                few.position[few.waiting] = position[hit];
+                few.row[few.waiting] = row[hit];
+                if (++few.waiting == DK_FEW_ROWS)
+                    score_waiting(&few);
             }
+        }
+    }
+    if (few.waiting > 0)
+        score_waiting(&few);
+}
+
+/* Queries as dk_screen_f32 wants them; 'out' holds query_count * (dim rounded up to 16). */
+static void
+interleave_queries(const struct dk_scan *scan, float *out)
+{
+    for (size_t d = 0; d < scan->dim; d += DK_SCREEN_LANES) {
+        for (size_t q = 0; q < scan->query_count; q++) {
+            const float *const query = scan->queries + q * scan->query_stride;
+            for (size_t i = 0; i < DK_SCREEN_LANES; i++)
+                *out++ = d + i < scan->dim ? query[d + i] : 0;
         }
     }
 }
@@ -186,17 +275,15 @@ few_task(void *arg, size_t task, size_t slot)
 /*  batch                                                                    */
 /* ------------------------------------------------------------------------- */
 
+/* A query is packed in the time of a few tiles, so this is not shared among threads. */
 static void
-pack_task(void *arg, size_t task, size_t slot)
+pack_queries(const struct dk_scan *scan, const struct dk_kernels *kernels, float *panels)
 {
-    const struct job *const job = arg;
-    const struct dk_scan *const scan = job->scan;
-    const size_t first = task * DK_PANEL;
-
-    (void)slot;
-    job->kernels->pack_f32(scan->queries + first * scan->query_stride, scan->query_stride,
-                           dk_min(DK_PANEL, scan->query_count - first), scan->dim, 1,
-                           (float *)job->panels + first * scan->dim);
+    for (size_t first = 0; first < scan->query_count; first += DK_PANEL) {
+        kernels->pack_f32(scan->queries + first * scan->query_stride, scan->query_stride,
+                          dk_min(DK_PANEL, scan->query_count - first), scan->dim, 1,
+                          panels + first * scan->dim);
+    }
 }
 
 /* Offers the scores of a stored tile; bit c of 'above' stands for query first + c. */
@@ -267,6 +354,16 @@ batch_task(void *arg, size_t task, size_t slot)
 /*  both                                                                     */
 /* ------------------------------------------------------------------------- */
 
+static double
+norm(const float *vector, size_t dim)
+{
+    double sum = 0;
+
+    for (size_t d = 0; d < dim; d++)
+        sum += (double)vector[d] * vector[d];
+    return sqrt(sum);
+}
+
 /* Rows a task takes: by time, but enough tasks for every thread, in whole units. */
 static size_t
 rows_per_task(const struct dk_call *call, const struct dk_scan *scan, size_t unit)
@@ -288,6 +385,14 @@ dk_scan_run(struct dk_call *call, const struct dk_scan *scan)
         return DOTK_OK;
     if (is_few(scan->query_count)) {
         job.task_rows = rows_per_task(call, scan, DK_FEW_ROWS);
+        for (size_t q = 0; q < scan->query_count; q++)
+            job.query_norm[q] = norm(scan->queries + q * scan->query_stride, scan->dim);
+        const size_t wide = dk_round_up(scan->dim, DK_SCREEN_LANES);
+        float *const interleaved = dk_call_alloc(call, scan->query_count * wide, sizeof(float));
+        if (interleaved == NULL)
+            return dk_fail_memory(scan->query_count * wide * sizeof(float), "interleaved queries");
+        interleave_queries(scan, interleaved);
+        job.interleaved = interleaved;
         return dk_call_run(call, (scan->count - 1) / job.task_rows + 1, few_task, &job);
     }
 
@@ -299,11 +404,10 @@ dk_scan_run(struct dk_call *call, const struct dk_scan *scan)
 
     const size_t panels = (scan->query_count + DK_PANEL - 1) / DK_PANEL;
     const size_t panel_bytes = DK_PANEL * row_bytes;
-    job.panels = dk_call_alloc(call, panels, panel_bytes);
-    if (job.panels == NULL)
+    float *const packed = dk_call_alloc(call, panels, panel_bytes);
+    if (packed == NULL)
         return dk_fail_memory(panels * panel_bytes, "packed queries");
-    const dotk_status status = dk_call_run(call, panels, pack_task, &job);
-    if (status != DOTK_OK)
-        return status;
+    pack_queries(scan, call->kernels, packed);
+    job.panels = packed;
     return dk_call_run(call, (scan->count - 1) / job.task_rows + 1, batch_task, &job);
 }

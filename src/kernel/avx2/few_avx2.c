@@ -13,8 +13,6 @@
 
 enum { LANES = 8, QUERIES = 4 };
 
-#define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
-
 /* 'queries' (1 .. 4) queries against 8 rows; 'score' and 'queries' are constants. */
 DK_INLINE TARGET void
 few_8(const enum dk_score score, const size_t queries, const float *const *query,
@@ -65,13 +63,9 @@ few_8(const enum dk_score score, const size_t queries, const float *const *query
         _mm256_store_ps(out[q], sum[q]);
 }
 
-DK_INLINE TARGET uint32_t
+DK_INLINE TARGET void
 few_body(const enum dk_score score, const struct dk_few_f32 *args)
 {
-    uint32_t above = args->threshold == NULL ? ~UINT32_C(0) : 0;
-
-    for (size_t i = 0; i < args->ahead_lines; i++)
-        PREFETCH_L2(args->ahead + i * 64);
     for (size_t r = 0; r < DK_FEW_ROWS; r += LANES) {
         for (size_t q = 0; q < args->queries; q += QUERIES) {
             const size_t left = args->queries - q;
@@ -86,26 +80,16 @@ few_body(const enum dk_score score, const struct dk_few_f32 *args)
             }
         }
     }
-    if (args->threshold != NULL) {
-        for (size_t q = 0; q < args->queries; q++) {
-            const __m256 best = _mm256_max_ps(_mm256_load_ps(args->score[q]),
-                                              _mm256_load_ps(args->score[q] + 8));
-            const __m256 threshold = _mm256_set1_ps(args->threshold[q]);
-            const int mask = _mm256_movemask_ps(_mm256_cmp_ps(best, threshold, _CMP_GT_OQ));
-            above |= (uint32_t)(mask != 0) << q;
-        }
-    }
-    return above;
 }
 
-TARGET uint32_t
+TARGET void
 dk_few_dot_f32_avx2(const struct dk_few_f32 *args)
 {
-    return few_body(DK_SCORE_DOT, args);
+    few_body(DK_SCORE_DOT, args);
 }
 
-TARGET uint32_t
+TARGET void
 dk_few_l2_f32_avx2(const struct dk_few_f32 *args)
 {
-    return few_body(DK_SCORE_L2, args);
+    few_body(DK_SCORE_L2, args);
 }

@@ -67,11 +67,9 @@ dk_tile_l2_f32_portable(const struct dk_tile_f32 *args)
     return tile(DK_SCORE_L2, args);
 }
 
-DK_INLINE uint32_t
+DK_INLINE void
 few(enum dk_score score, const struct dk_few_f32 *args)
 {
-    uint32_t above = args->threshold == NULL ? ~UINT32_C(0) : 0;
-
     for (size_t q = 0; q < args->queries; q++) {
         float *const out = args->score[q];
         for (size_t start = 0; start == 0 || start < args->dim; start += DK_CHAIN) {
@@ -85,24 +83,68 @@ few(enum dk_score score, const struct dk_few_f32 *args)
             for (size_t r = 0; r < DK_FEW_ROWS; r++)
                 out[r] = start == 0 ? chain[r] : out[r] + chain[r];
         }
-        if (args->threshold != NULL) {
-            for (size_t r = 0; r < DK_FEW_ROWS; r++)
-                above |= (uint32_t)(out[r] > args->threshold[q]) << q;
+    }
+}
+
+void
+dk_few_dot_f32_portable(const struct dk_few_f32 *args)
+{
+    few(DK_SCORE_DOT, args);
+}
+
+void
+dk_few_l2_f32_portable(const struct dk_few_f32 *args)
+{
+    few(DK_SCORE_L2, args);
+}
+
+/* 16 partial sums, products rounded: no fused operation has to be imitated. */
+DK_INLINE float
+screen_sum(enum dk_score score, const float *query, size_t step_of_query, const float *row,
+           size_t dim)
+{
+    float sum[DK_SCREEN_LANES] = {0};
+
+    for (size_t d = 0; d < dim; d += DK_SCREEN_LANES, query += step_of_query) {
+        const size_t lanes = dim - d < DK_SCREEN_LANES ? dim - d : DK_SCREEN_LANES;
+        for (size_t i = 0; i < lanes; i++) {
+            const float difference = query[i] - row[d + i];
+            sum[i] += score == DK_SCORE_DOT ? query[i] * row[d + i] : -difference * difference;
+        }
+    }
+    for (size_t half = DK_SCREEN_LANES / 2; half > 0; half /= 2) {
+        for (size_t i = 0; i < half; i++)
+            sum[i] += sum[i + half];
+    }
+    return sum[0];
+}
+
+DK_INLINE uint32_t
+screen(enum dk_score score, const struct dk_screen_f32 *args)
+{
+    const size_t step_of_query = args->queries * DK_SCREEN_LANES;
+    uint32_t above = 0;
+
+    for (size_t r = 0; r < args->count; r++) {
+        for (size_t q = 0; q < args->queries; q++) {
+            const float sum = screen_sum(score, args->query + q * DK_SCREEN_LANES, step_of_query,
+                                         args->row[r], args->dim);
+            above |= (uint32_t)(sum > args->threshold[q]) << r;
         }
     }
     return above;
 }
 
 uint32_t
-dk_few_dot_f32_portable(const struct dk_few_f32 *args)
+dk_screen_dot_f32_portable(const struct dk_screen_f32 *args)
 {
-    return few(DK_SCORE_DOT, args);
+    return screen(DK_SCORE_DOT, args);
 }
 
 uint32_t
-dk_few_l2_f32_portable(const struct dk_few_f32 *args)
+dk_screen_l2_f32_portable(const struct dk_screen_f32 *args)
 {
-    return few(DK_SCORE_L2, args);
+    return screen(DK_SCORE_L2, args);
 }
 
 void
