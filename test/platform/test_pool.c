@@ -1,0 +1,308 @@
+/*
+ * test_pool.c - threads that share out tasks: each once, slots apart, cancelling, fork,
+ * floating-point mode
+ *
+ * Assertions stay on the main thread: cmocka leaves a failing test by longjmp().
+ */
+#include "support.h"
+
+#include "platform/float_mode.h"
+#include "platform/pool.h"
+
+#include <sys/wait.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+enum { TASKS = 500, SLOTS = 8, CALLERS = 4 };
+
+struct job {
+    size_t ran[TASKS];  /* how often */
+    size_t busy[SLOTS]; /* tasks of this slot that are running now */
+    size_t used[SLOTS];
+    size_t overlaps, bad_slots;
+    size_t denormals_lost;
+};
+
+static void
+pause_ms(long milliseconds)
+{
+    const struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static void
+count_task(void *arg, size_t task, size_t slot)
+{
+    struct job *const job = arg;
+    volatile float tiny = 1e-38f;
+
+    if (slot >= SLOTS) {
+        __atomic_add_fetch(&job->bad_slots, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    if (__atomic_add_fetch(&job->busy[slot], 1, __ATOMIC_RELAXED) != 1)
+        __atomic_add_fetch(&job->overlaps, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&job->ran[task], 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&job->used[slot], 1, __ATOMIC_RELAXED);
+    if (slot != 0 && tiny * 0.01f == 0) /* a pool thread that flushes denormals */
+        __atomic_add_fetch(&job->denormals_lost, 1, __ATOMIC_RELAXED);
+    if (task % 100 == 0)
+        pause_ms(1); /* lets others in */
+    __atomic_sub_fetch(&job->busy[slot], 1, __ATOMIC_RELAXED);
+}
+
+/* Whether every task ran once and no slot was shared. */
+static bool
+is_right(const struct job *job, size_t tasks)
+{
+    bool right = job->overlaps == 0 && job->bad_slots == 0 && job->denormals_lost == 0;
+    for (size_t task = 0; task < TASKS; task++)
+        right &= job->ran[task] == (task < tasks);
+    return right;
+}
+
+static void
+test_each_task_once(void **state)
+{
+    static const size_t tasks[] = {0, 1, 2, 3, TASKS};
+
+    (void)state;
+    for (uint32_t threads = 1; threads <= SLOTS; threads += 1 + threads / 3) {
+        struct dk_pool *const pool = dk_pool_create(threads);
+        assert_non_null(pool);
+        assert_int_equal(dk_pool_threads(pool), threads);
+        for (size_t i = 0; i < sizeof tasks / sizeof tasks[0]; i++) {
+            struct job job = {0};
+            assert_true(dk_pool_run(pool, tasks[i], count_task, &job, NULL, NULL));
+            assert_true(is_right(&job, tasks[i]));
+            for (size_t slot = threads; slot < SLOTS; slot++)
+                assert_int_equal(job.used[slot], 0);
+        }
+        dk_pool_destroy(pool);
+    }
+    struct job job = {0};
+    assert_true(dk_pool_run(NULL, TASKS, count_task, &job, NULL, NULL));
+    assert_true(is_right(&job, TASKS));
+    assert_int_equal(job.used[0], TASKS);
+    assert_int_equal(dk_pool_threads(NULL), 1);
+    dk_pool_destroy(NULL);
+}
+
+static void
+wait_for_help(void *arg, size_t task, size_t slot)
+{
+    size_t *const present = arg;
+
+    (void)task, (void)slot;
+    __atomic_add_fetch(present, 1, __ATOMIC_RELAXED);
+    for (int i = 0; i < 2000 && __atomic_load_n(present, __ATOMIC_RELAXED) < 3; i++)
+        pause_ms(1);
+}
+
+/* Three tasks that wait for each other end only if three threads take them. */
+static void
+test_work_is_shared(void **state)
+{
+    struct dk_pool *const pool = dk_pool_create(3);
+    size_t present = 0;
+    struct timespec start, end;
+
+    (void)state;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    assert_true(dk_pool_run(pool, 3, wait_for_help, &present, NULL, NULL));
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_true(end.tv_sec - start.tv_sec < 2);
+    dk_pool_destroy(pool);
+}
+
+struct caller {
+    struct dk_pool *pool;
+    bool right;
+};
+
+static void *
+call_often(void *arg)
+{
+    struct caller *const caller = arg;
+
+    caller->right = true;
+    for (int i = 0; i < 30; i++) {
+        struct job job = {0};
+        caller->right &= dk_pool_run(caller->pool, TASKS, count_task, &job, NULL, NULL) &&
+                         is_right(&job, TASKS);
+    }
+    return NULL;
+}
+
+static void
+test_several_callers(void **state)
+{
+    struct dk_pool *const pool = dk_pool_create(3);
+    struct caller callers[CALLERS];
+    pthread_t threads[CALLERS];
+
+    (void)state;
+    for (size_t i = 0; i < CALLERS; i++) {
+        callers[i].pool = pool;
+        assert_int_equal(pthread_create(&threads[i], NULL, call_often, &callers[i]), 0);
+    }
+    for (size_t i = 0; i < CALLERS; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < CALLERS; i++)
+        assert_true(callers[i].right);
+    dk_pool_destroy(pool);
+}
+
+struct watch {
+    uint64_t last, cancel_at;
+    bool ordered;
+};
+
+static int
+watch_progress(void *user, uint64_t done, uint64_t total)
+{
+    struct watch *const watch = user;
+
+    watch->ordered &= done >= watch->last && done <= total;
+    watch->last = done;
+    return done >= watch->cancel_at;
+}
+
+static void
+test_progress_and_cancelling(void **state)
+{
+    (void)state;
+    for (uint32_t threads = 1; threads <= 4; threads++) {
+        struct dk_pool *const pool = dk_pool_create(threads);
+        struct job job = {0}, part = {0};
+        struct watch watch = {.cancel_at = UINT64_MAX, .ordered = true};
+
+        assert_true(dk_pool_run(pool, TASKS, count_task, &job, watch_progress, &watch));
+        assert_true(watch.ordered);
+        assert_int_equal(watch.last, TASKS);
+
+        watch = (struct watch){.cancel_at = 10, .ordered = true};
+        assert_false(dk_pool_run(pool, TASKS, count_task, &part, watch_progress, &watch));
+        size_t ran = 0;
+        for (size_t task = 0; task < TASKS; task++)
+            ran += part.ran[task];
+        assert_in_range(ran, 10, TASKS - 1);
+
+        watch = (struct watch){.cancel_at = 0, .ordered = true};
+        assert_false(dk_pool_run(pool, 1, count_task, &part, watch_progress, &watch));
+
+        job = (struct job){0}; /* the pool still works */
+        assert_true(dk_pool_run(pool, TASKS, count_task, &job, NULL, NULL));
+        assert_true(is_right(&job, TASKS));
+        dk_pool_destroy(pool);
+    }
+}
+
+struct background {
+    struct dk_pool *pool;
+    int stop;
+};
+
+static void *
+keep_busy(void *arg)
+{
+    struct background *const background = arg;
+
+    while (!__atomic_load_n(&background->stop, __ATOMIC_RELAXED)) {
+        struct job job = {0};
+        (void)dk_pool_run(background->pool, TASKS, count_task, &job, NULL, NULL);
+    }
+    return NULL;
+}
+
+/* The child has none of the threads, perhaps a locked mutex, and works all the same. */
+static void
+test_fork(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip(); /* it does not follow a fork() of a process with threads */
+#endif
+    struct background background = {dk_pool_create(3), 0};
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, keep_busy, &background), 0);
+    for (int i = 0; i < 10; i++) {
+        int code;
+        pause_ms(2);
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct job job = {0};
+            alarm(10); /* a deadlock ends the child */
+            const bool ran = dk_pool_run(background.pool, TASKS, count_task, &job, NULL, NULL);
+            dk_pool_destroy(background.pool);
+            _exit(ran && is_right(&job, TASKS) ? 0 : 1);
+        }
+        assert_int_equal(waitpid(child, &code, 0), child);
+        assert_true(WIFEXITED(code));
+        assert_int_equal(WEXITSTATUS(code), 0);
+    }
+    __atomic_store_n(&background.stop, 1, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    dk_pool_destroy(background.pool);
+}
+
+/* Pool threads start from a caller that flushes denormals, and keep them nevertheless. */
+static void
+test_float_mode(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    const unsigned odd = 0x1f80 | 0x8040 | 0x6000; /* FTZ, DAZ, round towards zero */
+    const unsigned before = _mm_getcsr();
+    struct dk_pool *const pool = dk_pool_create(4);
+    struct job job = {0};
+
+    _mm_setcsr(odd);
+    const bool ran = dk_pool_run(pool, TASKS, count_task, &job, NULL, NULL);
+    const uint64_t saved = dk_float_mode_enter();
+    const unsigned inside = _mm_getcsr() & ~0x3fu;
+    dk_float_mode_leave(saved);
+    const unsigned after = _mm_getcsr() & ~0x3fu;
+    _mm_setcsr(before);
+    assert_true(ran && is_right(&job, TASKS));
+    assert_int_equal(inside, 0x1f80);
+    assert_int_equal(after, odd);
+    dk_pool_destroy(pool);
+#else
+    skip();
+#endif
+}
+
+static void
+test_no_memory(void **state)
+{
+    struct test_alloc alloc;
+
+    (void)state;
+    for (size_t fail_at = 1; fail_at <= 2; fail_at++) {
+        test_alloc_install(&alloc);
+        alloc.fail_at = fail_at;
+        assert_null(dk_pool_create(4));
+        assert_int_equal(alloc.blocks, 0);
+    }
+    test_alloc_remove();
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_task_once),
+        cmocka_unit_test(test_work_is_shared),
+        cmocka_unit_test(test_several_callers),
+        cmocka_unit_test(test_progress_and_cancelling),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_float_mode),
+        cmocka_unit_test(test_no_memory),
+    };
+    return cmocka_run_group_tests_name("platform/pool", tests, NULL, NULL);
+}
