@@ -28,6 +28,7 @@ struct flat {
     float *rows;  /* (base.ids.count, dim), 'stride' apart */
     float *norms; /* cosine: of the rows as they came; else NULL */
     size_t stride, capacity;
+    double squared_norm_max; /* no stored row has more; removals leave it */
 };
 
 static const float *
@@ -100,20 +101,34 @@ store(struct flat *flat, size_t position, const float *row, double sum)
     flat->norms[position] = (float)sqrt(sum);
 }
 
+/* The sum of squares that store() leaves, to within a relative 1e-6. */
+static double
+stored_sum(const struct flat *flat, double sum)
+{
+    return flat->norms != NULL ? 1 : sum;
+}
+
 /* Rows are written beyond the last one and appear when their ids do. */
 static dotk_status
 flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, const int64_t *ids)
 {
     struct flat *const flat = (struct flat *)base;
-    dotk_status status = reserve(flat, n);
+    double most = flat->squared_norm_max;
 
+    dotk_status status = reserve(flat, n);
     for (size_t i = 0; status == DOTK_OK && i < n; i++) {
         double sum;
         status = dk_check_vector(base, "rows", i, rows + i * stride, &sum);
-        if (status == DOTK_OK)
+        if (status == DOTK_OK) {
             store(flat, base->ids.count + i, rows + i * stride, sum);
+            most = fmax(most, stored_sum(flat, sum));
+        }
     }
-    return status == DOTK_OK ? dk_ids_append(&base->ids, n, ids) : status;
+    if (status == DOTK_OK)
+        status = dk_ids_append(&base->ids, n, ids);
+    if (status == DOTK_OK)
+        flat->squared_norm_max = most;
+    return status;
 }
 
 static dotk_status
@@ -130,7 +145,9 @@ flat_update(struct dotk_index *base, size_t n, const float *rows, size_t stride,
         return status;
     for (size_t i = 0; i < n; i++) {
         const float *const row = rows + i * stride;
-        store(flat, dk_ids_find(&base->ids, ids[i]), row, dk_sum_of_squares(row, base->dim));
+        const double sum = dk_sum_of_squares(row, base->dim);
+        store(flat, dk_ids_find(&base->ids, ids[i]), row, sum);
+        flat->squared_norm_max = fmax(flat->squared_norm_max, stored_sum(flat, sum));
     }
     return DOTK_OK;
 }
@@ -251,6 +268,7 @@ scan(const struct flat *flat, const struct dk_request *request, const struct rou
         .keys = flat->rows,
         .count = flat->base.ids.count,
         .key_stride = flat->stride,
+        .key_norm_max = (float)sqrt(flat->squared_norm_max),
         .queries = request->queries + first * request->stride,
         .query_count = n,
         .query_stride = request->stride,
