@@ -34,10 +34,22 @@
 extern "C" {
 #endif
 
-/* Where a (B, H, rows, width) array lies: element strides; the width is contiguous. */
+/*
+ * Where a (B, H, rows, width) array lies: element strides; the width is contiguous. 0 stands
+ * for "one after the other": row = width, head = rows * row, batch = heads * head. An array
+ * that lies as (B, rows, H, width) has row = H * width, head = width, batch = rows * row.
+ */
 typedef struct dotk_layout {
-    size_t batch, head, row; /* all three 0: dense (B, H, rows, width) */
+    size_t batch, head, row;
 } dotk_layout;
+
+/* What one call did. */
+typedef struct dotk_attention_stats {
+    uint64_t pairs;     /* query-key pairs that a mask or length did not exclude               */
+    double seconds;     /* wall-clock time                                                     */
+    const char *path;   /* static text: "rows", "chunks", "empty"; see dotk_attention_plan()   */
+    const char *kernel; /* static text: the kernel that ran, "-" for none                      */
+} dotk_attention_stats;
 
 typedef struct dotk_attention_shape {
     size_t batch, heads, queries, keys; /* B, H, L, S: any of them may be 0      */
@@ -53,14 +65,16 @@ typedef struct dotk_attention_options {
     int64_t causal_offset;     /* 0: top-left; S - L: bottom-right (a cache before L)      */
     const size_t *key_lengths; /* NULL, or (B): keys from there on do not exist            */
     dotk_layout query, key, value, output;
+    dotk_attention_stats *stats; /* NULL, or receives what the call did                        */
 } dotk_attention_options;
 
+/* clang-format off */
 #define DOTK_ATTENTION_OPTIONS_INIT                                                                \
     {                                                                                              \
-        sizeof(dotk_attention_options), 0, 0, 0, 0, NULL, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {       \
-            0, 0, 0                                                                                \
-        }                                                                                          \
+        sizeof(dotk_attention_options), 0, 0, 0, 0, NULL,                                          \
+        {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL                                           \
     }
+/* clang-format on */
 
 /*
  * out = softmax(Q K^T * scale, masked) V.
@@ -68,13 +82,14 @@ typedef struct dotk_attention_options {
  *     q    (B, H, L, D)     k    (B, H, S, D)     v    (B, H, S, E)
  *     out  (B, H, L, E)     lse  (B, H, L) dense, natural logarithm, or NULL
  *
- * Memory:  borrows everything; out must not overlap an input. Working memory beyond
- *          that is at most 16 MiB + 64 * L * H bytes, none of it allocated once the
- *          context has served a call of that size.
+ * Memory:  borrows everything; out and lse must not overlap an input or each other. Working
+ *          memory is about 1 MiB a thread, at most 16 MiB + 64 * L * H bytes for up to 8
+ *          threads and widths up to 256; none is allocated once the context has served a
+ *          call of that size.
  * Threads: pure.
- * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, a stride below the width, a key length
- *          above S, a scale that is not finite, overlap, sizes that overflow),
- *          DOTK_NO_MEMORY, DOTK_CANCELLED.
+ * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, a stride below the width, rows of out that
+ *          overlap, a key length above S, a scale that is not finite, overlap, sizes that
+ *          overflow), DOTK_NO_MEMORY, DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
                                             const dotk_attention_shape *shape, const float *q,
@@ -107,7 +122,8 @@ DOTK_API dotk_status dotk_attention_merge(size_t rows, size_t width, const float
 
 /*
  * Writes one line saying which path and kernel dotk_attention_forward() would take, and
- * why; terminated, cut to 'capacity' bytes. Threads: pure. Errors: as forward.
+ * why; terminated, cut to 'capacity' bytes. The first two words are the path and kernel that
+ * dotk_attention_stats would report. Threads: pure. Errors: as forward.
  */
 DOTK_API dotk_status dotk_attention_plan(dotk_context *context, const dotk_attention_shape *shape,
                                          const dotk_attention_options *options, char *out,

@@ -1,0 +1,202 @@
+/*
+ * softmax_v.c - drives the softmax and value kernels over one tile, and joins chunks
+ *
+ * Differs from the textbook in what a masked key may do: nothing. Its weight is 0, but 0 times a
+ * NaN or an infinity among its values would still be NaN. So where a mask cuts through a panel,
+ * the panel's values are looked at (once, for all tiles of the group), and if they are not all
+ * finite each row takes only the keys it sees. With finite values adding 0 * v leaves a sum as it
+ * was, so both ways give the same bits.
+ */
+#include "epilogue/softmax_v/softmax_v.h"
+
+#include <math.h>
+#include <string.h>
+
+void
+dk_attend_begin(const struct dk_attend_tile *tile)
+{
+    memset(tile->softmax->sum, 0, sizeof tile->softmax->sum);
+    for (size_t r = 0; r < DK_ATTEND_ROWS; r++)
+        tile->softmax->max[r] = -INFINITY;
+    memset(tile->output, 0, tile->rows * tile->output_stride * sizeof *tile->output);
+}
+
+/* Whether values first .. last - 1 of the block hold neither NaN nor infinity. */
+static bool
+values_finite(const struct dk_attend_block *block, size_t first, size_t last)
+{
+    const uint32_t exponent = 0x7f800000; /* all ones: not finite */
+    uint32_t bad = 0;
+
+    for (size_t k = first; k < last; k++) {
+        const float *const value = block->value + k * block->value_stride;
+        for (size_t e = 0; e < block->width; e++) {
+            uint32_t bits;
+            memcpy(&bits, &value[e], sizeof bits);
+            bad |= (bits & exponent) == exponent;
+        }
+    }
+    return bad == 0;
+}
+
+static void
+blend(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
+      const struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK], size_t row,
+      size_t rows, size_t first, size_t last)
+{
+    if (first == last)
+        return;
+    kernels->blend_f32(&(struct dk_blend){
+        .weight = weight + row,
+        .rows = rows,
+        .first = first,
+        .last = last,
+        .value = block->value,
+        .value_stride = block->value_stride,
+        .width = block->width,
+        .output = tile->output + row * tile->output_stride,
+        .output_stride = tile->output_stride,
+    });
+}
+
+/* Each row of the tile takes the values it sees of the panel at 'column'. */
+static void
+blend_seen(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
+           const struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK], size_t column,
+           size_t count, const uint64_t *keep)
+{
+    for (size_t r = 0; r < tile->rows; r++) {
+        for (size_t c = 0; c < count; c++) {
+            const size_t first = c;
+            while (c < count && (keep[r] >> c & 1) != 0)
+                c++;
+            blend(kernels, tile, block, weight, r, 1, column + first, column + c);
+        }
+    }
+}
+
+/* What the mask leaves of 'count' keys at 'column': keep[r], and whether that is everything. */
+static enum dk_cover
+look_at_mask(const struct dk_attend_tile *tile, const struct dk_attend_block *block, size_t column,
+             size_t count, uint64_t keep[DK_ATTEND_ROWS], uint64_t *any)
+{
+    const struct dk_mask *const mask = block->mask;
+    const size_t key = block->key + column;
+    const uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1;
+    const enum dk_cover cover = mask == NULL ? DK_COVER_ALL
+                                             : mask->cover(mask, tile->row, tile->rows, key, count);
+
+    *any = 0;
+    for (size_t r = 0; r < tile->rows; r++) {
+        keep[r] = cover == DK_COVER_SOME ? mask->bits(mask, tile->row + r, key) & exist : exist;
+        *any |= keep[r];
+    }
+    if (cover == DK_COVER_NONE || *any == 0)
+        return DK_COVER_NONE;
+    return cover == DK_COVER_ALL && count == DK_PANEL ? DK_COVER_ALL : DK_COVER_SOME;
+}
+
+void
+dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
+                struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK])
+{
+    size_t first = 0, last = 0; /* columns weighed and not yet blended */
+
+    for (size_t column = 0; column < block->count; column += DK_PANEL) {
+        const size_t count = dk_min(DK_PANEL, block->count - column);
+        uint64_t keep[DK_ATTEND_ROWS], any;
+        const enum dk_cover cover = look_at_mask(tile, block, column, count, keep, &any);
+        if (cover == DK_COVER_NONE) {
+            blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+            first = last = column + DK_PANEL;
+            continue;
+        }
+        const size_t seen = cover == DK_COVER_ALL ? DK_PANEL : 64 - (size_t)__builtin_clzll(any);
+        kernels->weigh_f32(&(struct dk_weigh){
+            .query = tile->query,
+            .rows = tile->rows,
+            .dim = block->dim,
+            .cols = dk_round_up(seen, 16),
+            .panel = block->panels + column * block->dim,
+            .keep = cover == DK_COVER_ALL ? NULL : keep,
+            .column = column,
+            .weight = weight,
+            .softmax = tile->softmax,
+            .output = tile->output,
+            .output_stride = tile->output_stride,
+        });
+        if (cover == DK_COVER_SOME) {
+            signed char *const finite = &block->finite[column / DK_PANEL];
+            if (*finite < 0)
+                *finite = values_finite(block, column, column + count);
+            if (*finite == 0) {
+                blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+                blend_seen(kernels, tile, block, weight, column, count, keep);
+                first = last = column + DK_PANEL;
+                continue;
+            }
+        }
+        last = column + seen;
+        if (seen < DK_PANEL) { /* a gap in front of the next panel */
+            blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+            first = last = column + DK_PANEL;
+        }
+    }
+    blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+}
+
+void
+dk_attend_take(const struct dk_attend_tile *tile, struct dk_attend_answer *answers)
+{
+    for (size_t r = 0; r < tile->rows; r++) {
+        float lane[DK_ATTEND_LANES];
+        memcpy(lane, tile->softmax->sum[r], sizeof lane);
+        for (size_t half = DK_ATTEND_LANES / 2; half > 0; half /= 2) {
+            for (size_t i = 0; i < half; i++)
+                lane[i] += lane[i + half];
+        }
+        answers[r] = (struct dk_attend_answer){.max = tile->softmax->max[r], .sum = lane[0]};
+    }
+}
+
+/* 2^n for n <= 0, whole or -infinity; NaN stays NaN. */
+static float
+power_of_two(float n)
+{
+    if (n != n)
+        return n;
+    return n < -200.0f ? 0 : ldexpf(1.0f, (int)n);
+}
+
+void
+dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct dk_attend_answer *b,
+                const float *b_output, size_t width)
+{
+    if (b->max == -INFINITY)
+        return;
+    const float max = a->max > b->max || a->max != a->max ? a->max : b->max;
+    const float a_factor = power_of_two(a->max - max), b_factor = power_of_two(b->max - max);
+
+    for (size_t e = 0; e < width; e++)
+        a_output[e] = a_output[e] * a_factor + b_output[e] * b_factor;
+    a->sum = a->sum * a_factor + b->sum * b_factor;
+    a->max = max;
+}
+
+void
+dk_attend_finish(const struct dk_attend_answer *answer, const float *output, size_t width,
+                 float *out, float *lse)
+{
+    if (answer->max == -INFINITY) {
+        memset(out, 0, width * sizeof *out);
+        if (lse != NULL)
+            *lse = -INFINITY;
+        return;
+    }
+    const float factor = 1 / answer->sum;
+    /* + 0 makes +0 of -0: whether a masked key's 0 * v was added must not show. */
+    for (size_t e = 0; e < width; e++)
+        out[e] = output[e] * factor + 0.0f;
+    if (lse != NULL)
+        *lse = (float)((answer->max + log2((double)answer->sum)) * 0.69314718055994530942);
+}

@@ -1,0 +1,62 @@
+/*
+ * softmax_v.h - the epilogue of attention: tiles of scores become sums of values
+ *
+ * begin / block / take, and then merge and finish: a *chunk* of 1,024 keys is summed block by
+ * block from nothing, its answers are merged into those of the chunks before it, and the last
+ * answer is divided by its sum. Kernels and method: kernel/softmax_v.h.
+ */
+#ifndef DOTK_EPILOGUE_SOFTMAX_V_H
+#define DOTK_EPILOGUE_SOFTMAX_V_H
+
+#include "tile/tile.h"
+
+/* Keys whose sums stand alone: the unit in which work may be cut without changing a bit. */
+enum { DK_ATTEND_CHUNK = 1024 };
+
+/* Up to 6 queries. */
+struct dk_attend_tile {
+    const float *query; /* (dim, rows), multiplied by scale * log2(e) */
+    size_t row, rows;   /* which queries: for the mask                */
+    struct dk_softmax_rows *softmax;
+    float *output; /* (rows, output_stride), 64-byte aligned     */
+    size_t output_stride;
+};
+
+/* Up to DK_ATTEND_BLOCK keys, from 'key' on, a multiple of it. */
+struct dk_attend_block {
+    const struct dk_mask *mask;
+    size_t key, count;
+    const float *panels; /* those the mask leaves, each in its place */
+    size_t dim;
+    const float *value; /* (count, width) */
+    size_t value_stride, width;
+    signed char finite[DK_ATTEND_BLOCK / DK_PANEL]; /* values of a panel: -1 not looked yet */
+};
+
+/* The answer of one row over some keys. max -INFINITY: none; NaN: the output is NaN. */
+struct dk_attend_answer {
+    float max, sum; /* in base 2: the log-sum-exp is log(sum) + max * log(2) */
+};
+
+/* Makes a tile ready for the first block of a chunk. */
+void dk_attend_begin(const struct dk_attend_tile *tile);
+
+/* Adds a block to a tile. 'weight' is scratch, DK_ATTEND_ROWS rows, 64-byte aligned. */
+void dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
+                     struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK]);
+
+/* The answers of the tile's rows; their outputs are where they are. */
+void dk_attend_take(const struct dk_attend_tile *tile, struct dk_attend_answer *answers);
+
+/*
+ * Merges (b, b_output) into (a, a_output), a being of earlier keys. Scaling is by powers of two,
+ * so an output is rounded once. 'width' values are merged.
+ */
+void dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct dk_attend_answer *b,
+                     const float *b_output, size_t width);
+
+/* out = output / sum, zeros when nothing was seen; *lse, unless NULL, in natural logarithms. */
+void dk_attend_finish(const struct dk_attend_answer *answer, const float *output, size_t width,
+                      float *out, float *lse);
+
+#endif /* DOTK_EPILOGUE_SOFTMAX_V_H */
