@@ -1,0 +1,197 @@
+/*
+ * bias_act_body.h - the body of every ISA's bias_act kernel; method and errors: bias_act.h
+ *
+ * An ISA's bias_act_<isa>.c defines ACT_TARGET (its function attribute), ACT_LANES, and a type
+ * 'vec' of that many f32 with
+ *
+ *     vec_load vec_store vec_store_first      64-byte aligned; any alignment; the first n lanes
+ *     vec_set vec_add vec_sub vec_mul vec_div
+ *     vec_fma(a, b, c)       a b + c          vec_fnma(a, b, c)      c - a b
+ *     vec_larger(a, b)       a > b ? a : b, so a NaN in b stays
+ *     vec_smaller(a, b)      a < b ? a : b
+ *     vec_abs(a)             vec_with_sign(a, s): a >= 0 with the sign of s
+ *     vec_if_negative(s, a, b)                a where the sign of s is set, else b
+ *     vec_shift_to_power(a, bias)             bits of a, times 2^23, plus bias, modulo 2^32
+ *
+ * then includes this file.
+ */
+#include "kernel/kernel.h"
+
+#define ACT_FN DK_INLINE ACT_TARGET
+
+/* Adding it rounds to an integer, which then stands in the last bits. */
+#define ACT_ROUND 0x1.8p23f
+
+/* Tails are computed times 2^64, so that they are not rounded as denormals half-way. */
+#define ACT_RAISED    0x1p64f
+#define ACT_UNRAISED  0x1p-64f
+#define ACT_RAISED_BY 64
+
+/* Horner's rule, coefficients from the highest power down. */
+ACT_FN vec
+polynomial(vec x, const float *coefficient, const int count)
+{
+    vec sum = vec_set(coefficient[0]);
+
+    DK_UNROLL
+    for (int i = 1; i < count; i++)
+        sum = vec_fma(sum, x, vec_set(coefficient[i]));
+    return sum;
+}
+
+/*
+ * e^-y = *power * (1 - result) * 2^-raise, for y in [0, 120]; 'excess' is what y is more than
+ * meant. *power is 2^(n + raise), |result| below 0.42.
+ */
+ACT_FN vec
+exp_parts(vec y, vec excess, const unsigned raise, vec *power)
+{
+    /* (e^r - 1 - r) / r^2 on |r| <= 0.347, for r = -s. */
+    static const float coefficient[] = {0x1.6a452cp-10f, -0x1.1239aap-7f, 0x1.5558b8p-5f,
+                                        -0x1.555492p-3f, 0x1.fffffcp-2f};
+    const vec shifted = vec_fma(y, vec_set(-0x1.715476p0f), vec_set(ACT_ROUND)); /* log2 e */
+    const vec n = vec_sub(shifted, vec_set(ACT_ROUND));
+    vec s = vec_fma(n, vec_set(0x1.62e43p-1f), y); /* ln 2; exact: y is that near to -n ln 2 */
+    s = vec_fma(n, vec_set(-0x1.05c610p-29f), s);  /* ln 2 - fl(ln 2) */
+    s = vec_sub(s, excess);
+    *power = vec_shift_to_power(shifted, (127u + raise) << 23);
+    return vec_fnma(vec_mul(s, s), polynomial(s, coefficient, 5), s);
+}
+
+/* e^-y times 2^64. */
+ACT_FN vec
+raised_exp(vec y, vec excess)
+{
+    vec power;
+    const vec rest = exp_parts(y, excess, ACT_RAISED_BY, &power);
+
+    return vec_mul(power, vec_sub(vec_set(1), rest));
+}
+
+/* x F(x), from a tail(a) raised. */
+ACT_FN vec
+without_tail(vec x, vec raised_tail)
+{
+    return vec_fma(raised_tail, vec_set(-ACT_UNRAISED), vec_larger(vec_set(0), x));
+}
+
+ACT_FN vec
+gelu(vec x)
+{
+    static const float coefficient[] = {
+        -0x1.8a369ep-6f, 0x1.18c390p-4f, -0x1.88b572p-5f, 0x1.ae290ep-8f,  -0x1.7fd75cp-5f,
+        -0x1.de922ap-8f, 0x1.ef2538p-4f, 0x1.0d83e0p-3f,  -0x1.1985a6p-1f, 0.5f};
+    const vec a = vec_smaller(vec_set(14.5f), vec_abs(x));
+    const vec square = vec_mul(a, a);
+    const vec excess = vec_fnma(a, a, square);
+    const vec half = vec_set(0.5f);
+    const vec exp = raised_exp(vec_mul(half, square), vec_mul(half, excess));
+    const vec stretch = vec_set(0.38f);
+    const vec t = vec_div(a, vec_fma(a, stretch, vec_set(1)));
+    const vec ratio = vec_mul(t, polynomial(vec_mul(t, stretch), coefficient, 10));
+
+    return without_tail(x, vec_mul(exp, ratio));
+}
+
+/* x / (1 + e^-y) with y of the sign of x, given |y| and what |x| is where that stops. */
+ACT_FN vec
+times_logistic(vec x, vec a, vec y)
+{
+    const vec exp = raised_exp(y, vec_set(0));
+    const vec divisor = vec_fma(exp, vec_set(ACT_UNRAISED), vec_set(1));
+
+    return without_tail(x, vec_div(vec_mul(a, exp), divisor));
+}
+
+ACT_FN vec
+gelu_tanh(vec x)
+{
+    const vec a = vec_smaller(vec_set(11), vec_abs(x));
+    /* 2 sqrt(2 / pi) and that times 0.044715 */
+    const vec slope = vec_fma(vec_mul(a, a), vec_set(0x1.2444f2p-4f), vec_set(0x1.988454p0f));
+
+    return times_logistic(x, a, vec_mul(a, slope));
+}
+
+ACT_FN vec
+silu(vec x)
+{
+    const vec a = vec_smaller(vec_set(112), vec_abs(x));
+
+    return times_logistic(x, a, a);
+}
+
+ACT_FN vec
+sigmoid(vec x)
+{
+    const vec exp = raised_exp(vec_smaller(vec_set(112), vec_abs(x)), vec_set(0));
+    const vec divisor = vec_fma(exp, vec_set(ACT_UNRAISED), vec_set(1));
+    const vec raised = vec_div(exp, divisor);
+
+    return vec_if_negative(x, vec_mul(raised, vec_set(ACT_UNRAISED)),
+                           vec_fma(raised, vec_set(-ACT_UNRAISED), vec_set(1)));
+}
+
+ACT_FN vec
+hyperbolic_tangent(vec x)
+{
+    const vec a = vec_smaller(vec_set(10), vec_abs(x));
+    vec power;
+    const vec rest = exp_parts(vec_add(a, a), vec_set(0), 0, &power);
+    const vec rise = vec_fma(power, rest, vec_sub(vec_set(1), power)); /* 1 - e^-2a */
+
+    return vec_with_sign(vec_div(rise, vec_sub(vec_set(2), rise)), x);
+}
+
+ACT_FN vec
+activate(const enum dk_activation activation, vec x)
+{
+    switch (activation) {
+    case DK_ACT_RELU: return vec_larger(vec_set(0), x);
+    case DK_ACT_GELU: return gelu(x);
+    case DK_ACT_GELU_TANH: return gelu_tanh(x);
+    case DK_ACT_SILU: return silu(x);
+    case DK_ACT_SIGMOID: return sigmoid(x);
+    case DK_ACT_TANH: return hyperbolic_tangent(x);
+    default: return x;
+    }
+}
+
+/* 'activation' is a constant at every call. */
+ACT_FN void
+bias_act_rows(const enum dk_activation activation, float (*tile)[64], size_t rows, size_t cols,
+              const float *bias, float *out, size_t out_stride)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float *const row = out + r * out_stride;
+        size_t c = 0;
+        for (; c + ACT_LANES <= cols; c += ACT_LANES) {
+            const vec x = vec_add(vec_load(&tile[r][c]), vec_load(bias + c));
+            vec_store(row + c, activate(activation, x));
+        }
+        if (c < cols) {
+            const vec x = vec_add(vec_load(&tile[r][c]), vec_load(bias + c));
+            vec_store_first(row + c, cols - c, activate(activation, x));
+        }
+    }
+}
+
+#define ACT_CASE(activation)                                                                       \
+    case activation: bias_act_rows(activation, tile, rows, cols, bias, out, out_stride); break;
+
+/* The body of dk_bias_act_f32_<isa>(). */
+ACT_FN void
+bias_act(float (*tile)[64], size_t rows, size_t cols, const float *bias,
+         enum dk_activation activation, float *out, size_t out_stride)
+{
+    switch (activation) {
+        ACT_CASE(DK_ACT_NONE)
+        ACT_CASE(DK_ACT_RELU)
+        ACT_CASE(DK_ACT_GELU)
+        ACT_CASE(DK_ACT_GELU_TANH)
+        ACT_CASE(DK_ACT_SILU)
+        ACT_CASE(DK_ACT_SIGMOID)
+        ACT_CASE(DK_ACT_TANH)
+    default: __builtin_unreachable(); /* callers have checked it */
+    }
+}
