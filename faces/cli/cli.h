@@ -18,6 +18,10 @@
 #ifndef DOTK_CLI_H
 #define DOTK_CLI_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* include this header first */
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -221,8 +225,11 @@ int cli_save(const struct cli_args *args, enum cli_option option, dotk_npy_type 
 int
 cli_save_text(const struct cli_args *args, enum cli_option option, const char *text, size_t size);
 
-/* A JSON object with its schema, "dotk.VERB/1"; NULL when memory ran out. */
-json_t *cli_json_object(const char *schema);
+/* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD. NULL: no memory. */
+json_t *cli_json_text(const char *text);
+
+/* The "schema" of every search's answer: {"schema", "results": [{"query", "hits": [...]}]}. */
+#define CLI_SCHEMA_SEARCH "dotk.search/1"
 
 /*
  * Prints an object and a newline on stdout, floats with the 9 digits that determine an f32, and
@@ -255,7 +262,7 @@ void cli_generate(size_t which, FILE *out);
 /*  Verbs                                                                    */
 /* ------------------------------------------------------------------------- */
 
-int verb_grep(const struct cli_args *args);
+int verb_grep(const struct cli_args *args) __attribute__((weak));
 int verb_knn(const struct cli_args *args);
 int verb_attend(const struct cli_args *args);
 int verb_dense(const struct cli_args *args);

@@ -1,11 +1,11 @@
 /*
  * main.c - the dotk command: finds the verb, runs it, and sees that its output arrived
  */
+#include "cli.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-
-#include "cli.h"
 
 static int
 without_verb(const struct cli_args *args)

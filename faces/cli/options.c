@@ -7,14 +7,14 @@
  * so the loop looks before getopt does, and getopt is told (by "-" at the start of its letters) to
  * leave the order of arguments alone.
  */
+#include "cli.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "cli.h"
 
 #define IN(symbol) (1U << CLI_VERB_##symbol)
 

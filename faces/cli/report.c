@@ -1,9 +1,10 @@
 /*
  * report.c - messages on stderr, and which exit code belongs to which end of a call
  */
-#include <stdarg.h>
-
 #include "cli.h"
+
+#include <stdarg.h>
+#include <string.h>
 
 /* One call to vfprintf a message would let other writers in between its parts. */
 static void
@@ -64,7 +65,8 @@ cli_report(const struct cli_args *args, dotk_status status, const char *path)
     case DOTK_EXISTS: code = path != NULL ? CLI_BAD_INPUT : CLI_FAILURE; break;
     default: break;
     }
-    if (path != NULL)
-        return cli_fail(args, code, "%s: %s", path, dotk_last_message());
-    return cli_fail(args, code, "%s", dotk_last_message());
+    const char *message = dotk_last_message();
+    if (path != NULL && strncmp(message, path, strlen(path)) != 0)
+        return cli_fail(args, code, "%s: %s", path, message);
+    return cli_fail(args, code, "%s", message);
 }

@@ -1,0 +1,551 @@
+/*
+ * generate.c - help, manual page, shell completions and doc/cli.md, all from the one table
+ */
+#include "cli.h"
+
+#include <string.h>
+
+static const char exit_codes[] =
+    "0 success; 1 failure (an output cannot be written, say); 2 the command line is wrong; 4 an "
+    "input file is missing, malformed or not what it has to be; 5 out of memory; 130 interrupted.";
+
+static const struct {
+    const char *name, *what;
+} environment[] = {
+    {"DOTK_THREADS", "threads to work on, where --threads is not given"},
+    {"DOTK_ISA", "the instruction set to use: portable, avx2 or avx512 (default: the best)"},
+    {"NO_COLOR", "not empty: no colours and no progress bar"},
+};
+#define ENVIRONMENT_COUNT (sizeof(environment) / sizeof(environment[0]))
+
+/* ------------------------------------------------------------------------- */
+/*  Walking the table                                                        */
+/* ------------------------------------------------------------------------- */
+
+/* The next documented option of the verb from 'i' on; OPT_COUNT_ after the last. */
+static int
+next_option(enum cli_verb verb, int i)
+{
+    while (i < OPT_COUNT_ &&
+           ((cli_options[i].verbs >> verb & 1) == 0 || cli_options[i].help == NULL))
+        i++;
+    return i;
+}
+
+#define FOR_EACH_OPTION(i, verb)                                                                   \
+    for (int i = next_option(verb, 0); i < OPT_COUNT_; i = next_option(verb, i + 1))
+
+#define FOR_EACH_VERB(v) for (enum cli_verb v = CLI_VERB_NONE + 1; v < CLI_VERB_COUNT; v++)
+
+/* "-m, --metric METRIC" */
+static void
+spell_option(const struct cli_option_row *row, char *out, size_t capacity)
+{
+    char letter[4] = "";
+
+    if (row->letter != 0)
+        snprintf(letter, sizeof(letter), "-%c", row->letter);
+    snprintf(out, capacity, "%s%s%s%s%s%s", letter,
+             row->letter != 0 && row->name != NULL ? ", " : "", row->name != NULL ? "--" : "",
+             row->name != NULL ? row->name : "", row->argument != NULL ? " " : "",
+             row->argument != NULL ? row->argument : "");
+}
+
+/* The help with the choices and the default behind it. */
+static void
+spell_help(const struct cli_option_row *row, char *out, size_t capacity)
+{
+    char choices[96] = "";
+    size_t used = 0;
+
+    if (row->choices != NULL) {
+        used = (size_t)snprintf(choices, sizeof(choices), ": ");
+        for (const char *c = row->choices; *c != '\0' && used + 3 < sizeof(choices); c++) {
+            if (*c == '|')
+                choices[used++] = ',';
+            choices[used++] = *c == '|' ? ' ' : *c;
+        }
+        choices[used] = '\0';
+    }
+    snprintf(out, capacity, "%s%s%s%s%s", row->help, choices,
+             row->preset != NULL ? " (default: " : "", row->preset != NULL ? row->preset : "",
+             row->preset != NULL ? ")" : "");
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Help                                                                     */
+/* ------------------------------------------------------------------------- */
+
+#define LINE_WIDTH  79
+#define HELP_COLUMN 28
+
+/* Breaks lines at spaces; the first begins at 'column', where something may stand before it. */
+static void
+print_wrapped(const char *text, int column, int indent, FILE *out)
+{
+    while (*text != '\0') {
+        const int word = (int)strcspn(text, " ");
+        if (column > indent && column + word > LINE_WIDTH) {
+            fprintf(out, "\n%*s", indent, "");
+            column = indent;
+        }
+        fprintf(out, "%.*s", word, text);
+        column += word;
+        text += word;
+        if (*text == ' ') {
+            text++;
+            if (column + 1 + (int)strcspn(text, " ") <= LINE_WIDTH) {
+                fputc(' ', out);
+                column++;
+            } else {
+                fprintf(out, "\n%*s", indent, "");
+                column = indent;
+            }
+        }
+    }
+    fputc('\n', out);
+}
+
+static void
+print_options(enum cli_verb verb, FILE *out)
+{
+    char left[64], help[400];
+
+    fputs("\nOptions:\n", out);
+    FOR_EACH_OPTION(i, verb)
+    {
+        spell_option(&cli_options[i], left, sizeof(left));
+        spell_help(&cli_options[i], help, sizeof(help));
+        const int width = fprintf(out, "  %s%s", cli_options[i].letter == 0 ? "    " : "", left);
+        if (width >= HELP_COLUMN)
+            fprintf(out, "\n%*s", HELP_COLUMN, "");
+        else
+            fprintf(out, "%*s", HELP_COLUMN - width, "");
+        print_wrapped(help, HELP_COLUMN, HELP_COLUMN, out);
+    }
+}
+
+static void
+print_overview(FILE *out)
+{
+    fprintf(out, "Usage: dotk VERB [OPTION...] [OPERAND...]\n\ndotk - %s\n\nVerbs:\n",
+            cli_verbs[CLI_VERB_NONE].summary);
+    FOR_EACH_VERB(v)
+    fprintf(out, "  %-10s %s\n", cli_verbs[v].name, cli_verbs[v].summary);
+    print_options(CLI_VERB_NONE, out);
+    fputs("\n'dotk VERB --help' explains a verb, with examples.\n\n", out);
+    print_wrapped("Data goes to standard output, messages and progress to standard error. Exit "
+                  "codes:",
+                  0, 0, out);
+    print_wrapped(exit_codes, 0, 0, out);
+}
+
+void
+cli_print_help(enum cli_verb verb, FILE *out)
+{
+    const struct cli_verb_row *row = &cli_verbs[verb];
+
+    if (verb == CLI_VERB_NONE) {
+        print_overview(out);
+        return;
+    }
+    fprintf(out, "Usage: dotk %s [OPTION...]%s%s\n\n", row->name, *row->operands ? " " : "",
+            row->operands);
+    print_wrapped(row->description, 0, 0, out);
+    print_options(verb, out);
+    fputs("\nExamples:\n", out);
+    for (size_t i = 0; i < cli_example_count; i++)
+        if (cli_examples[i].verb == verb)
+            fprintf(out, "  dotk %s %s\n      %s\n", row->name, cli_examples[i].arguments,
+                    cli_examples[i].what);
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Manual page                                                              */
+/* ------------------------------------------------------------------------- */
+
+/* Text as roff takes it: backslashes, dashes and a line's first character mean something there. */
+static void
+roff(const char *text, FILE *out)
+{
+    if (*text == '.' || *text == '\'')
+        fputs("\\&", out);
+    for (; *text != '\0'; text++)
+        switch (*text) {
+        case '\\': fputs("\\e", out); break;
+        case '-': fputs("\\-", out); break;
+        case '\'': fputs("\\(aq", out); break;
+        default: fputc(*text, out);
+        }
+}
+
+static void
+roff_line(const char *text, FILE *out)
+{
+    roff(text, out);
+    fputc('\n', out);
+}
+
+static void
+man_verb(enum cli_verb verb, FILE *out)
+{
+    const struct cli_verb_row *row = &cli_verbs[verb];
+    char left[64], help[400];
+
+    fprintf(out, ".SS dotk %s\n.B dotk %s\n[OPTION...] ", row->name, row->name);
+    roff_line(row->operands, out);
+    fputs(".PP\n", out);
+    roff_line(row->description, out);
+    FOR_EACH_OPTION(i, verb)
+    {
+        spell_option(&cli_options[i], left, sizeof(left));
+        spell_help(&cli_options[i], help, sizeof(help));
+        fputs(".TP\n.B ", out);
+        roff_line(left, out);
+        roff_line(help, out);
+    }
+    for (size_t i = 0; i < cli_example_count; i++) {
+        if (cli_examples[i].verb != verb)
+            continue;
+        fputs(".PP\nExample: ", out);
+        roff(cli_examples[i].what, out);
+        fprintf(out, "\n.PP\n.RS 4\n.nf\ndotk %s ", row->name);
+        roff_line(cli_examples[i].arguments, out);
+        fputs(".fi\n.RE\n", out);
+    }
+}
+
+static void
+generate_man(FILE *out)
+{
+    fprintf(out, ".TH DOTK 1 \"\" \"dotk %s\" \"User Commands\"\n.SH NAME\ndotk \\- ",
+            dotk_version());
+    roff_line(cli_verbs[CLI_VERB_NONE].summary, out);
+    fputs(".SH SYNOPSIS\n.B dotk\nVERB [OPTION...] [OPERAND...]\n.SH DESCRIPTION\n"
+          "Data goes to standard output, messages and progress to standard error.\n.SH VERBS\n",
+          out);
+    FOR_EACH_VERB(v)
+    man_verb(v, out);
+    fputs(".SH EXIT STATUS\n", out);
+    roff_line(exit_codes, out);
+    fputs(".SH ENVIRONMENT\n", out);
+    for (size_t i = 0; i < ENVIRONMENT_COUNT; i++) {
+        fprintf(out, ".TP\n.B %s\n", environment[i].name);
+        roff_line(environment[i].what, out);
+    }
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Completions                                                              */
+/* ------------------------------------------------------------------------- */
+
+static void
+print_words(const char *choices, FILE *out)
+{
+    for (; *choices != '\0'; choices++)
+        fputc(*choices == '|' ? ' ' : *choices, out);
+}
+
+/* A verb's operands are words to choose from (bench) or else files. */
+static bool
+operands_are_words(enum cli_verb verb)
+{
+    return strchr(cli_verbs[verb].operands, '|') != NULL;
+}
+
+static void
+print_option_words(enum cli_verb verb, FILE *out)
+{
+    FOR_EACH_OPTION(i, verb)
+    {
+        if (cli_options[i].letter != 0)
+            fprintf(out, " -%c", cli_options[i].letter);
+        if (cli_options[i].name != NULL)
+            fprintf(out, " --%s", cli_options[i].name);
+    }
+}
+
+/* A case of bash: after these options come these words. */
+static void
+bash_choices(enum cli_verb verb, FILE *out)
+{
+    FOR_EACH_OPTION(i, verb)
+    {
+        const struct cli_option_row *row = &cli_options[i];
+        if (row->choices == NULL)
+            continue;
+        fputs("    ", out);
+        if (row->letter != 0)
+            fprintf(out, "%s:-%c | ", cli_verbs[verb].name, row->letter);
+        fprintf(out, "%s:--%s) words='", cli_verbs[verb].name, row->name);
+        print_words(row->choices, out);
+        fputs("' ;;\n", out);
+    }
+}
+
+/* After an option with any other argument come files, which bash offers where there are no words.
+ */
+static void
+bash_arguments(enum cli_verb verb, FILE *out)
+{
+    FOR_EACH_OPTION(i, verb)
+    {
+        const struct cli_option_row *row = &cli_options[i];
+        if (row->kind == CLI_FLAG || row->choices != NULL)
+            continue;
+        if (row->letter != 0)
+            fprintf(out, "    %s:-%c) return ;;\n", cli_verbs[verb].name, row->letter);
+        if (row->name != NULL)
+            fprintf(out, "    %s:--%s) return ;;\n", cli_verbs[verb].name, row->name);
+    }
+}
+
+static void
+generate_bash(FILE *out)
+{
+    fputs("# bash completion for dotk; made by 'dotk --generate bash'\n"
+          "_dotk()\n{\n"
+          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}\n"
+          "    local verb=${COMP_WORDS[1]} words=\n"
+          "    COMPREPLY=()\n"
+          "    if [[ $prev == = ]]; then prev=${COMP_WORDS[COMP_CWORD - 2]}; fi\n"
+          "    if [[ $cur == = ]]; then cur=; fi\n"
+          "    if ((COMP_CWORD == 1)); then verb=; fi\n"
+          "    case $verb:$prev in\n",
+          out);
+    FOR_EACH_VERB(v)
+    {
+        bash_choices(v, out);
+        bash_arguments(v, out);
+    }
+    fputs("    :*) words='", out);
+    FOR_EACH_VERB(v)
+    fprintf(out, "%s ", cli_verbs[v].name);
+    print_option_words(CLI_VERB_NONE, out);
+    fputs("' ;;\n", out);
+    FOR_EACH_VERB(v)
+    {
+        if (operands_are_words(v)) {
+            fprintf(out, "    %s:*) words='", cli_verbs[v].name);
+            print_words(cli_verbs[v].operands, out);
+        } else {
+            fprintf(out, "    %s:*)\n        if [[ $cur != -* ]]; then return; fi\n        words='",
+                    cli_verbs[v].name);
+        }
+        print_option_words(v, out);
+        fputs("' ;;\n", out);
+    }
+    fputs("    esac\n"
+          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+          "}\n"
+          "complete -o default -F _dotk dotk\n",
+          out);
+}
+
+/* Text inside '...' of zsh's _arguments, where brackets and colons mean something too. */
+static void
+zsh_text(const char *text, FILE *out)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '\'')
+            fputs("'\\'", out);
+        if (strchr("[]:", *text) != NULL)
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+static void
+zsh_option(const struct cli_option_row *row, FILE *out)
+{
+    fputs("            ", out);
+    if (row->letter != 0 && row->name != NULL)
+        fprintf(out, "'(-%c --%s)'{-%c,--%s}'[", row->letter, row->name, row->letter, row->name);
+    else if (row->name != NULL)
+        fprintf(out, "'--%s[", row->name);
+    else
+        fprintf(out, "'-%c[", row->letter);
+    zsh_text(row->help, out);
+    fputc(']', out);
+    if (row->argument != NULL) {
+        fputc(':', out);
+        zsh_text(row->argument, out);
+        fputc(':', out);
+    }
+    if (row->choices != NULL) {
+        fputc('(', out);
+        print_words(row->choices, out);
+        fputc(')', out);
+    } else if (row->kind == CLI_FILE) {
+        fputs("_files", out);
+    }
+    fputs("' \\\n", out);
+}
+
+static void
+generate_zsh(FILE *out)
+{
+    fputs("#compdef dotk\n"
+          "# zsh completion for dotk; made by 'dotk --generate zsh'\n"
+          "_dotk()\n{\n"
+          "    if (( CURRENT == 2 )); then\n"
+          "        local -a verbs\n"
+          "        verbs=(\n",
+          out);
+    FOR_EACH_VERB(v)
+    {
+        fprintf(out, "            '%s:", cli_verbs[v].name);
+        zsh_text(cli_verbs[v].summary, out);
+        fputs("'\n", out);
+    }
+    fputs("        )\n"
+          "        _describe verb verbs -- '(--help --version)'\n"
+          "        return\n"
+          "    fi\n"
+          "    local verb=$words[2]\n"
+          "    shift words\n"
+          "    (( CURRENT-- ))\n"
+          "    case $verb in\n",
+          out);
+    FOR_EACH_VERB(v)
+    {
+        fprintf(out, "    %s)\n        _arguments -s \\\n", cli_verbs[v].name);
+        FOR_EACH_OPTION(i, v)
+        zsh_option(&cli_options[i], out);
+        if (operands_are_words(v)) {
+            fputs("            '1:what:(", out);
+            print_words(cli_verbs[v].operands, out);
+            fputs(")'\n        ;;\n", out);
+        } else {
+            fputs("            '*:operand:_files'\n        ;;\n", out);
+        }
+    }
+    fputs("    esac\n}\n_dotk \"$@\"\n", out);
+}
+
+static void
+fish_text(const char *text, FILE *out)
+{
+    fputc('\'', out);
+    for (; *text != '\0'; text++) {
+        if (*text == '\'' || *text == '\\')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+    fputc('\'', out);
+}
+
+static void
+fish_option(enum cli_verb verb, const struct cli_option_row *row, FILE *out)
+{
+    if (verb == CLI_VERB_NONE)
+        fputs("complete -c dotk -n __fish_use_subcommand", out);
+    else
+        fprintf(out, "complete -c dotk -n '__fish_seen_subcommand_from %s'", cli_verbs[verb].name);
+    if (row->letter != 0)
+        fprintf(out, " -s %c", row->letter);
+    if (row->name != NULL)
+        fprintf(out, " -l %s", row->name);
+    if (row->kind == CLI_FILE)
+        fputs(" -r -F", out);
+    else if (row->kind != CLI_FLAG)
+        fputs(" -x", out);
+    if (row->choices != NULL) {
+        fputs(" -a '", out);
+        print_words(row->choices, out);
+        fputc('\'', out);
+    }
+    fputs(" -d ", out);
+    fish_text(row->help, out);
+    fputc('\n', out);
+}
+
+static void
+generate_fish(FILE *out)
+{
+    fputs("# fish completion for dotk; made by 'dotk --generate fish'\n", out);
+    FOR_EACH_OPTION(i, CLI_VERB_NONE)
+    fish_option(CLI_VERB_NONE, &cli_options[i], out);
+    FOR_EACH_VERB(v)
+    {
+        fprintf(out, "complete -c dotk -n __fish_use_subcommand -f -a %s -d ", cli_verbs[v].name);
+        fish_text(cli_verbs[v].summary, out);
+        fputc('\n', out);
+        if (operands_are_words(v)) {
+            fprintf(out, "complete -c dotk -n '__fish_seen_subcommand_from %s' -f -a '",
+                    cli_verbs[v].name);
+            print_words(cli_verbs[v].operands, out);
+            fputs("'\n", out);
+        }
+        FOR_EACH_OPTION(i, v)
+        fish_option(v, &cli_options[i], out);
+    }
+}
+
+/* ------------------------------------------------------------------------- */
+/*  doc/cli.md                                                               */
+/* ------------------------------------------------------------------------- */
+
+/* Text in a cell of a table, where a bar would end the cell. */
+static void
+markdown_text(const char *text, FILE *out)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '|' || *text == '*' || *text == '<')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+static void
+markdown_verb(enum cli_verb verb, FILE *out)
+{
+    const struct cli_verb_row *row = &cli_verbs[verb];
+    char left[64], help[400];
+
+    fprintf(out, "\n## dotk %s\n\n", row->name);
+    fprintf(out, "    dotk %s [OPTION...]%s%s\n\n", row->name, *row->operands ? " " : "",
+            row->operands);
+    markdown_text(row->description, out);
+    fputs("\n\n| option | meaning |\n| --- | --- |\n", out);
+    FOR_EACH_OPTION(i, verb)
+    {
+        spell_option(&cli_options[i], left, sizeof(left));
+        spell_help(&cli_options[i], help, sizeof(help));
+        fprintf(out, "| `%s` | ", left);
+        markdown_text(help, out);
+        fputs(" |\n", out);
+    }
+    fputs("\nExamples:\n", out);
+    for (size_t i = 0; i < cli_example_count; i++)
+        if (cli_examples[i].verb == verb)
+            fprintf(out, "\n    # %s\n    dotk %s %s\n", cli_examples[i].what, row->name,
+                    cli_examples[i].arguments);
+}
+
+static void
+generate_markdown(FILE *out)
+{
+    fputs("# The dotk command\n\n"
+          "This page is made from the command's own table of options by\n"
+          "`dotk --generate markdown`; a test holds the two together.\n\n"
+          "Data goes to standard output, messages and progress to standard error.\n\n"
+          "Exit codes: ",
+          out);
+    fputs(exit_codes, out);
+    fputs("\n\n| environment | meaning |\n| --- | --- |\n", out);
+    for (size_t i = 0; i < ENVIRONMENT_COUNT; i++)
+        fprintf(out, "| `%s` | %s |\n", environment[i].name, environment[i].what);
+    FOR_EACH_VERB(v)
+    markdown_verb(v, out);
+}
+
+void
+cli_generate(size_t which, FILE *out)
+{
+    /* In the order of the choices of --generate. */
+    static void (*const makers[])(FILE *) = {generate_man, generate_bash, generate_zsh,
+                                             generate_fish, generate_markdown};
+
+    makers[which](out);
+}

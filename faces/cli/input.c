@@ -1,0 +1,311 @@
+/*
+ * input.c - opening the files a verb works on: vectors, gzipped vectors, lists of ids
+ *
+ * The library maps and checks vector files; unpacking gzip is done here, because it takes zlib and
+ * libdotk takes nothing. A gzip file says how long it is only at its end and modulo 2^32, so the
+ * length is not believed: memory grows with what was really unpacked, and stops at half of
+ * what the machine has.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <zlib.h>
+
+#define CHUNK_BYTES ((size_t)1 << 18)
+
+/* ------------------------------------------------------------------------- */
+/*  gzip, and files that cannot be mapped                                    */
+/* ------------------------------------------------------------------------- */
+
+/* Bytes that a file turned out to hold, in memory. */
+struct content {
+    unsigned char *bytes;
+    size_t size, capacity;
+};
+
+static size_t
+content_limit(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : SIZE_MAX / 4;
+}
+
+/* Makes room for at least one more byte. */
+static int
+grow(const struct cli_args *args, const char *path, struct content *out)
+{
+    const size_t limit = content_limit();
+
+    if (out->size < out->capacity)
+        return CLI_OK;
+    if (out->capacity >= limit)
+        return cli_fail(args, CLI_BAD_INPUT,
+                        "%s: it holds more than %zu MiB, half of this machine's memory: make a "
+                        "plain file of it, which can be mapped",
+                        path, limit >> 20);
+    size_t capacity = out->capacity == 0 ? 4 * CHUNK_BYTES : out->capacity + out->capacity / 2;
+    if (capacity > limit)
+        capacity = limit;
+    unsigned char *bytes = realloc(out->bytes, capacity);
+    if (bytes == NULL)
+        return cli_out_of_memory(args);
+    out->bytes = bytes;
+    out->capacity = capacity;
+    return CLI_OK;
+}
+
+static unsigned
+zlib_size(size_t size)
+{
+    return size < UINT_MAX ? (unsigned)size : UINT_MAX;
+}
+
+/*
+ * Takes in one chunk of the file. *ended: a member of the file has ended and none has begun since
+ * (gzip files may be joined; what follows the last may only be zeros).
+ */
+static int
+unpack_chunk(const struct cli_args *args, const char *path, z_stream *stream, bool *ended,
+             struct content *out)
+{
+    while (stream->avail_in > 0) {
+        if (*ended) {
+            if (*stream->next_in == 0) {
+                stream->next_in++;
+                stream->avail_in--;
+                continue;
+            }
+            inflateReset(stream);
+            *ended = false;
+        }
+        const int failed = grow(args, path, out);
+        if (failed)
+            return failed;
+        const unsigned room = zlib_size(out->capacity - out->size);
+        stream->next_out = out->bytes + out->size;
+        stream->avail_out = room;
+        const int state = inflate(stream, Z_NO_FLUSH);
+        out->size += room - stream->avail_out;
+        *ended = state == Z_STREAM_END;
+        if (state == Z_MEM_ERROR)
+            return cli_out_of_memory(args);
+        if (state != Z_OK && state != Z_STREAM_END && state != Z_BUF_ERROR)
+            return cli_fail(args, CLI_BAD_INPUT,
+                            "%s: damaged gzip file, after %zu unpacked bytes: %s", path, out->size,
+                            stream->msg != NULL ? stream->msg : "bad data");
+    }
+    return CLI_OK;
+}
+
+static int
+unpack(const struct cli_args *args, const char *path, int file, z_stream *stream,
+       struct content *out)
+{
+    static unsigned char chunk[CHUNK_BYTES];
+    bool ended = false;
+    ssize_t got;
+
+    while ((got = read(file, chunk, sizeof(chunk))) > 0) {
+        stream->next_in = chunk;
+        stream->avail_in = (unsigned)got;
+        const int failed = unpack_chunk(args, path, stream, &ended, out);
+        if (failed)
+            return failed;
+    }
+    if (got < 0)
+        return cli_fail(args, CLI_BAD_INPUT, "%s: %s", path, strerror(errno));
+    if (!ended)
+        return cli_fail(args, CLI_BAD_INPUT,
+                        "%s: the gzip file is cut off, after %zu unpacked bytes", path, out->size);
+    return CLI_OK;
+}
+
+/* The name without its .gz, which is what tells .fvecs from .bvecs. */
+static const char *
+unpacked_name(const char *path, char *buffer, size_t capacity)
+{
+    const size_t length = strlen(path);
+
+    if (length < 3 || strcmp(path + length - 3, ".gz") != 0 || length - 3 >= capacity)
+        return path;
+    memcpy(buffer, path, length - 3);
+    buffer[length - 3] = '\0';
+    return buffer;
+}
+
+static int
+open_gzip(const struct cli_args *args, const char *path, int file,
+          const dotk_vectors_options *options, dotk_vectors **out)
+{
+    z_stream stream = {0};
+    struct content content = {0};
+    char name[PATH_MAX];
+
+    if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) /* 16: gzip, with its checksum */
+        return cli_out_of_memory(args);
+    int code = unpack(args, path, file, &stream, &content);
+    inflateEnd(&stream);
+    if (code == CLI_OK) {
+        const char *plain = unpacked_name(path, name, sizeof(name));
+        code = cli_report(
+            args, dotk_vectors_parse(content.bytes, content.size, plain, options, out), plain);
+    }
+    free(content.bytes);
+    return code;
+}
+
+/* A pipe, such as /dev/stdin or a shell's <(...). */
+static int
+open_pipe(const struct cli_args *args, const char *path, int file,
+          const dotk_vectors_options *options, dotk_vectors **out)
+{
+    struct content content = {0};
+    ssize_t got = 1;
+    int code = CLI_OK;
+
+    while (got > 0 && code == CLI_OK) {
+        code = grow(args, path, &content);
+        if (code != CLI_OK)
+            break;
+        got = read(file, content.bytes + content.size, content.capacity - content.size);
+        if (got > 0)
+            content.size += (size_t)got;
+        else if (got < 0)
+            code = cli_fail(args, CLI_BAD_INPUT, "%s: %s", path, strerror(errno));
+    }
+    if (code == CLI_OK)
+        code = cli_report(args, dotk_vectors_parse(content.bytes, content.size, path, options, out),
+                          path);
+    free(content.bytes);
+    return code;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Vectors                                                                  */
+/* ------------------------------------------------------------------------- */
+
+static bool
+ends_with(const char *name, const char *ending)
+{
+    const size_t length = strlen(name), ending_length = strlen(ending);
+
+    return length >= ending_length && strcmp(name + length - ending_length, ending) == 0;
+}
+
+/* --raw is about headerless files, so that a .npy file of queries can go with a raw base. */
+static bool
+has_own_format(const char *path)
+{
+    static const char *const endings[] = {".npy", ".fvecs", ".bvecs", "-ubyte"};
+    char buffer[PATH_MAX];
+    const char *name = unpacked_name(path, buffer, sizeof(buffer));
+
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
+        if (ends_with(name, endings[i]))
+            return true;
+    return false;
+}
+
+int
+cli_open_vectors(const struct cli_args *args, const char *path, dotk_vectors **out)
+{
+    const struct cli_value *raw = &args->value[OPT_RAW];
+    dotk_vectors_options options = DOTK_VECTORS_OPTIONS_INIT;
+    unsigned char magic[2] = {0, 0};
+
+    *out = NULL;
+    if (raw->given != args->value[OPT_DIM].given)
+        return cli_fail(args, CLI_USAGE, "--raw and --dim go together");
+    if (raw->given && !has_own_format(path)) {
+        options.raw = raw->choice == 0 ? DOTK_RAW_F32 : DOTK_RAW_U8;
+        options.dim = args->value[OPT_DIM].size;
+    }
+
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    if (file < 0 || fstat(file, &info) != 0) {
+        const int code = cli_fail(args, CLI_BAD_INPUT, "%s: %s", path, strerror(errno));
+        if (file >= 0)
+            close(file);
+        return code;
+    }
+    int code;
+    if (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || S_ISCHR(info.st_mode))
+        code = open_pipe(args, path, file, &options, out);
+    else if (S_ISREG(info.st_mode) && pread(file, magic, 2, 0) == 2 && magic[0] == 0x1f &&
+             magic[1] == 0x8b)
+        code = open_gzip(args, path, file, &options, out);
+    else
+        code = cli_report(args, dotk_vectors_open(path, &options, out), path);
+    close(file);
+    return code;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Lists of ids                                                             */
+/* ------------------------------------------------------------------------- */
+
+struct id_list {
+    int64_t *ids;
+    size_t count, capacity;
+};
+
+static bool
+append_id(struct id_list *list, int64_t id)
+{
+    if (list->count == list->capacity) {
+        const size_t capacity = list->capacity == 0 ? 1024 : 2 * list->capacity;
+        int64_t *ids = realloc(list->ids, capacity * sizeof(*ids));
+        if (ids == NULL)
+            return false;
+        list->ids = ids;
+        list->capacity = capacity;
+    }
+    list->ids[list->count++] = id;
+    return true;
+}
+
+static int
+read_ids(const struct cli_args *args, const char *path, FILE *file, struct id_list *list)
+{
+    char line[64];
+
+    while (fgets(line, sizeof(line), file) != NULL) {
+        char *end;
+        errno = 0;
+        const long long id = strtoll(line, &end, 10);
+        if (end == line || errno != 0 || id < 0 || end[strspn(end, " \t\r\n")] != '\0')
+            return cli_fail(args, CLI_BAD_INPUT, "%s: line %zu is not a whole number from 0", path,
+                            list->count + 1);
+        if (!append_id(list, id))
+            return cli_out_of_memory(args);
+    }
+    if (ferror(file))
+        return cli_fail(args, CLI_BAD_INPUT, "%s: %s", path, strerror(errno));
+    return CLI_OK;
+}
+
+int
+cli_read_ids(const struct cli_args *args, const char *path, int64_t **ids, size_t *count)
+{
+    struct id_list list = {0};
+    FILE *file = fopen(path, "re");
+
+    if (file == NULL)
+        return cli_fail(args, CLI_BAD_INPUT, "%s: %s", path, strerror(errno));
+    const int code = read_ids(args, path, file, &list);
+    fclose(file);
+    if (code != CLI_OK)
+        free(list.ids);
+    *ids = code == CLI_OK ? list.ids : NULL;
+    *count = code == CLI_OK ? list.count : 0;
+    return code;
+}
