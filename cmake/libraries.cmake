@@ -27,7 +27,7 @@ function(dotk_library name objects)
                LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports.map)
   target_link_options(${name}-shared PRIVATE
                       -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/exports.map
-                      -Wl,-z,now -Wl,-z,relro -Wl,--as-needed)
+                      -Wl,-z,now -Wl,-z,relro -Wl,--as-needed -Wl,-Bsymbolic-functions)
   if(NOT DOTK_SANITIZE AND NOT DOTK_FUZZ) # a sanitizer's symbols come with the program
     target_link_options(${name}-shared PRIVATE -Wl,-z,defs)
   endif()

@@ -139,7 +139,7 @@ cli_counts(const struct cli_args *args, enum cli_option option, size_t capacity,
     if (text == NULL)
         return 0;
     do {
-        size_t value;
+        size_t value = 0;
         parse_count(text, &text, &value);
         if (count < capacity)
             out[count] = value;

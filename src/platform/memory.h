@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "platform/shared.h"
+
 /* A cache line, and the alignment of every block that dk_alloc() returns. */
 enum { DK_LINE = 64 };
 
@@ -14,13 +16,13 @@ enum { DK_LINE = 64 };
  * huge pages), or NULL. Size 0 gives a block too. The caller reports the failure:
  * dk_fail_memory().
  */
-void *dk_alloc(size_t size);
+void *dk_alloc(size_t size) DK_SHARED(alloc);
 
 /* dk_alloc() of count * size bytes, NULL when that overflows. */
-void *dk_alloc_array(size_t count, size_t size);
+void *dk_alloc_array(size_t count, size_t size) DK_SHARED(alloc_array);
 
 /* Releases a block of dk_alloc(); NULL is fine. */
-void dk_free(void *block);
+void dk_free(void *block) DK_SHARED(free);
 
 /* *out = a * b or a + b; false, with *out untouched, on overflow. */
 static inline bool
@@ -73,13 +75,13 @@ struct dk_arena {
 };
 
 /* Returns 'size' bytes aligned to DK_LINE, or NULL. */
-void *dk_arena_alloc(struct dk_arena *arena, size_t size);
-void *dk_arena_array(struct dk_arena *arena, size_t count, size_t size);
+void *dk_arena_alloc(struct dk_arena *arena, size_t size) DK_SHARED(arena_alloc);
+void *dk_arena_array(struct dk_arena *arena, size_t count, size_t size) DK_SHARED(arena_array);
 
 /* Takes all pieces back; several blocks become one, so that next time it all fits. */
-void dk_arena_reset(struct dk_arena *arena);
+void dk_arena_reset(struct dk_arena *arena) DK_SHARED(arena_reset);
 
 /* Frees everything. */
-void dk_arena_release(struct dk_arena *arena);
+void dk_arena_release(struct dk_arena *arena) DK_SHARED(arena_release);
 
 #endif /* DOTK_PLATFORM_MEMORY_H */

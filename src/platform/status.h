@@ -4,6 +4,8 @@
 
 #include <dotk/base.h>
 
+#include "platform/shared.h"
+
 /*
  * Stores the message that dotk_last_message() returns on this thread and returns 'status',
  * so that a failure is one line:
@@ -13,10 +15,10 @@
  * The text names the argument, its value and the remedy.
  */
 __attribute__((format(printf, 2, 3))) dotk_status
-dk_fail(dotk_status status, const char *format, ...);
+dk_fail(dotk_status status, const char *format, ...) DK_SHARED(fail);
 
 /* dk_fail() for a failed allocation of 'bytes' for 'what'. */
-dotk_status dk_fail_memory(size_t bytes, const char *what);
+dotk_status dk_fail_memory(size_t bytes, const char *what) DK_SHARED(fail_memory);
 
 /* The options struct of a public call: NULL or one whose struct_size this build knows. */
 #define DK_CHECK_OPTIONS(options)                                                                  \

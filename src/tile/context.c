@@ -68,7 +68,7 @@ dotk_status
 dotk_context_create(const dotk_context_options *options, dotk_context **out)
 {
     static const dotk_context_options defaults = DOTK_CONTEXT_OPTIONS_INIT;
-    uint32_t threads;
+    uint32_t threads = 0;
 
     if (out == NULL)
         return dk_fail(DOTK_BAD_ARGUMENT, "out is NULL: pass where to store the context");

@@ -27,14 +27,15 @@ struct dk_call {
 };
 
 /* Begins a call on 'context' (NULL: the calling thread alone). Errors: DOTK_NO_MEMORY. */
-dotk_status dk_call_begin(dotk_context *context, struct dk_call *call);
-void dk_call_end(struct dk_call *call);
+dotk_status dk_call_begin(dotk_context *context, struct dk_call *call) DK_SHARED(call_begin);
+void dk_call_end(struct dk_call *call) DK_SHARED(call_end);
 
 /* Scratch memory until dk_call_end(), 64-byte aligned, or NULL. Calling thread only. */
-void *dk_call_alloc(struct dk_call *call, size_t count, size_t size);
+void *dk_call_alloc(struct dk_call *call, size_t count, size_t size) DK_SHARED(call_alloc);
 
 /* Runs the tasks (see dk_pool_run()). Returns DOTK_OK, or DOTK_CANCELLED with its message. */
-dotk_status dk_call_run(struct dk_call *call, size_t tasks, dk_task_fn *run, void *arg);
+dotk_status
+dk_call_run(struct dk_call *call, size_t tasks, dk_task_fn *run, void *arg) DK_SHARED(call_run);
 
 /* The kernels a context would use; NULL: the default ones. */
 const struct dk_kernels *dk_context_kernels(const dotk_context *context);
