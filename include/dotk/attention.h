@@ -58,8 +58,8 @@ typedef struct dotk_attention_shape {
 } dotk_attention_shape;
 
 typedef struct dotk_attention_options {
-    size_t struct_size;        /* set by DOTK_ATTENTION_OPTIONS_INIT                       */
-    float scale;               /* used when has_scale; default 1 / sqrt(D)                 */
+    size_t struct_size; /* set by DOTK_ATTENTION_OPTIONS_INIT                       */
+    float scale;        /* used when has_scale; default 1 / sqrt(D)                 */
     int32_t has_scale;
     int32_t causal;            /* 1: query i sees keys j <= i + causal_offset              */
     int64_t causal_offset;     /* 0: top-left; S - L: bottom-right (a cache before L)      */

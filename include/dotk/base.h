@@ -124,7 +124,10 @@ typedef struct dotk_context_options {
     void *progress_user;     /* first argument of progress                              */
 } dotk_context_options;
 
-#define DOTK_CONTEXT_OPTIONS_INIT {sizeof(dotk_context_options), 0, NULL, NULL, NULL}
+#define DOTK_CONTEXT_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        sizeof(dotk_context_options), 0, NULL, NULL, NULL                                          \
+    }
 
 /*
  * Makes a context.

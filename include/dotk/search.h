@@ -45,10 +45,10 @@ typedef enum dotk_index_kind {
 typedef struct dotk_index dotk_index;
 
 typedef struct dotk_index_options {
-    size_t struct_size;    /* set by DOTK_INDEX_OPTIONS_INIT                               */
-    dotk_index_kind kind;  /* 0: DOTK_INDEX_FLAT                                           */
-    dotk_metric metric;    /* 0: DOTK_METRIC_DOT                                           */
-    int32_t expect_unit;   /* 1: refuse rows and queries with | |x| - 1 | > 1e-3           */
+    size_t struct_size;   /* set by DOTK_INDEX_OPTIONS_INIT                               */
+    dotk_index_kind kind; /* 0: DOTK_INDEX_FLAT                                           */
+    dotk_metric metric;   /* 0: DOTK_METRIC_DOT                                           */
+    int32_t expect_unit;  /* 1: refuse rows and queries with | |x| - 1 | > 1e-3           */
 } dotk_index_options;
 
 #define DOTK_INDEX_OPTIONS_INIT                                                                    \
@@ -179,8 +179,8 @@ DOTK_API dotk_status dotk_index_search(const dotk_index *index, size_t n, const 
 /* The answer of a range search; query i owns entries starts[i] .. starts[i + 1] - 1. */
 typedef struct dotk_hits {
     size_t query_count;
-    size_t *starts;  /* query_count + 1 */
-    int64_t *ids;    /* best first within a query */
+    size_t *starts; /* query_count + 1 */
+    int64_t *ids;   /* best first within a query */
     float *scores;
 } dotk_hits;
 
@@ -203,8 +203,7 @@ DOTK_API void dotk_hits_destroy(dotk_hits *hits);
  * Threads: shared-read. Errors: DOTK_BAD_ARGUMENT.
  */
 DOTK_API dotk_status dotk_index_plan(const dotk_index *index, size_t n, size_t k,
-                                     const dotk_search_params *params, char *out,
-                                     size_t capacity);
+                                     const dotk_search_params *params, char *out, size_t capacity);
 
 /*
  * Merges 'lists' best-first lists of k entries each (a shard's row of out_ids and

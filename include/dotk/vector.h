@@ -76,16 +76,16 @@ DOTK_API dotk_status dotk_softmax(const float *a, size_t dim, float temperature,
 
 typedef struct dotk_inspection {
     size_t rows, dim;
-    size_t nan_rows, infinite_rows; /* rows with a NaN; rows with an infinity and no NaN   */
-    size_t zero_rows;               /* rows of zeros only                                  */
-    size_t duplicate_rows;          /* rows equal, bit for bit, to an earlier row          */
-    size_t unit_rows;               /* finite rows with | |x| - 1 | <= 1e-3                */
+    size_t nan_rows, infinite_rows;       /* rows with a NaN; rows with an infinity and no NaN   */
+    size_t zero_rows;                     /* rows of zeros only                                  */
+    size_t duplicate_rows;                /* rows equal, bit for bit, to an earlier row          */
+    size_t unit_rows;                     /* finite rows with | |x| - 1 | <= 1e-3                */
     double norm_min, norm_mean, norm_max; /* over the finite rows; 0 when there are none   */
-    double norm_quantile[5];        /* 1 %, 25 %, 50 %, 75 %, 99 % of those norms          */
-    int unit;                       /* 1: every row is a unit vector                       */
-    int mixed;                      /* 1: some rows are normalised and some are not; below */
-    const char *metric;             /* the metric that fits: "dot", "cosine" or "l2"       */
-    const char *why;                /* one sentence; both are static text                  */
+    double norm_quantile[5];              /* 1 %, 25 %, 50 %, 75 %, 99 % of those norms          */
+    int unit;                             /* 1: every row is a unit vector                       */
+    int mixed;                            /* 1: some rows are normalised and some are not; below */
+    const char *metric;                   /* the metric that fits: "dot", "cosine" or "l2"       */
+    const char *why;                      /* one sentence; both are static text                  */
 } dotk_inspection;
 
 /*

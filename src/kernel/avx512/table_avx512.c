@@ -10,8 +10,8 @@ const struct dk_kernels dk_kernels_avx512 = {
     .few_f32 = {[DK_SCORE_DOT] = dk_few_dot_f32_avx512, [DK_SCORE_L2] = dk_few_l2_f32_avx512},
     .few_f32_name = "few_f32_avx512",
     .pair_f32 = {[DK_SCORE_DOT] = dk_pair_dot_f32_avx2, [DK_SCORE_L2] = dk_pair_l2_f32_avx2},
-    .screen_f32 = {[DK_SCORE_DOT] = dk_screen_dot_f32_avx512,
-                   [DK_SCORE_L2] = dk_screen_l2_f32_avx512},
+    .screen_f32 =
+        {[DK_SCORE_DOT] = dk_screen_dot_f32_avx512, [DK_SCORE_L2] = dk_screen_l2_f32_avx512},
     .screen_f32_name = "screen_f32_avx512",
     .pack_f32 = dk_pack_f32_avx512,
     .softmax_v = &dk_softmax_v_avx512,

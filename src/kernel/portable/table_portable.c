@@ -11,8 +11,8 @@ const struct dk_kernels dk_kernels_portable = {
     .few_f32_name = "few_f32_portable",
     .pair_f32 =
         {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},
-    .screen_f32 = {[DK_SCORE_DOT] = dk_screen_dot_f32_portable,
-                   [DK_SCORE_L2] = dk_screen_l2_f32_portable},
+    .screen_f32 =
+        {[DK_SCORE_DOT] = dk_screen_dot_f32_portable, [DK_SCORE_L2] = dk_screen_l2_f32_portable},
     .screen_f32_name = "screen_f32_portable",
     .pack_f32 = dk_pack_f32_portable,
     .softmax_v = &dk_softmax_v_portable,
