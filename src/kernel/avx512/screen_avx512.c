@@ -15,7 +15,7 @@
 
 #define TARGET DK_TARGET("avx512f,avx512vl,avx512dq")
 
-enum { LANES = DK_SCREEN_LANES };
+enum { LANES = DK_SCREEN_LANES, ROWS = 2, ONE_ROW_QUERIES = 4 };
 
 #define PREFETCH_L1(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
 
@@ -52,41 +52,76 @@ add_lanes(const __m512 sum[DK_FEW_QUERIES])
     return _mm512_castps512_ps256(_mm512_shuffle_f32x4(all, all, 0x08));
 }
 
-/* 'score' and 'queries' are constants at every call. */
+/*
+ * Bits 0 .. rows - 1 for rows r .. r + rows - 1, rows being 1 or 2; all but args and r are
+ * constants. Two rows share each load of a query, but their memory is still asked for in the
+ * order in which it lies.
+ */
 DK_INLINE TARGET uint32_t
-screen_body(const enum dk_score score, const size_t queries, const struct dk_screen_f32 *args)
+screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
+            const struct dk_screen_f32 *args, size_t r)
 {
     const __m256 threshold = _mm256_load_ps(args->threshold);
     const size_t dim = args->dim, whole = dim / LANES * LANES;
     const __mmask16 tail = (__mmask16)((1u << (dim - whole)) - 1);
+    const bool adjacent = rows == 2 && args->later[r + 1] == args->later[r] + dim;
+    const float *later[ROWS];
+    const size_t later_step = adjacent ? 2 * LANES : LANES;
+    const float *row[ROWS], *query = args->query;
+    __m512 sum[ROWS][DK_FEW_QUERIES];
     uint32_t above = 0;
 
-    for (size_t r = 0; r < args->count; r++) {
-        const float *const row = args->row[r];
-        const float *const later = args->later[r];
-        const float *query = args->query;
-        __m512 sum[DK_FEW_QUERIES];
-
+    DK_UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        row[i] = args->row[r + i];
+        later[i] = adjacent ? args->later[r] + i * LANES : args->later[r + i];
         DK_UNROLL
         for (size_t q = 0; q < DK_FEW_QUERIES; q++)
-            sum[q] = _mm512_setzero_ps();
-        for (size_t d = 0; d < whole; d += LANES) {
-            const __m512 x = _mm512_loadu_ps(row + d);
-            PREFETCH_L1(later + d);
-            DK_UNROLL
-            for (size_t q = 0; q < queries; q++)
-                sum[q] = add_term(score, _mm512_load_ps(query + q * LANES), x, sum[q]);
-            query += queries * LANES;
-        }
-        if (tail != 0) {
-            const __m512 x = _mm512_maskz_loadu_ps(tail, row + whole);
-            DK_UNROLL
-            for (size_t q = 0; q < queries; q++)
-                sum[q] = add_term(score, _mm512_load_ps(query + q * LANES), x, sum[q]);
-        }
-        const __mmask8 hit = _mm256_cmp_ps_mask(add_lanes(sum), threshold, _CMP_GT_OQ);
-        above |= (uint32_t)(hit != 0) << r;
+            sum[i][q] = _mm512_setzero_ps();
     }
+    for (size_t d = 0; d < whole; d += LANES) {
+        __m512 x[ROWS];
+        DK_UNROLL
+        for (size_t i = 0; i < rows; i++) {
+            x[i] = _mm512_loadu_ps(row[i] + d);
+            PREFETCH_L1(later[i]);
+            later[i] += later_step;
+        }
+        DK_UNROLL
+        for (size_t q = 0; q < queries; q++) {
+            const __m512 y = _mm512_load_ps(query + q * LANES);
+            DK_UNROLL
+            for (size_t i = 0; i < rows; i++)
+                sum[i][q] = add_term(score, y, x[i], sum[i][q]);
+        }
+        query += queries * LANES;
+    }
+    DK_UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        if (tail != 0) {
+            const __m512 x = _mm512_maskz_loadu_ps(tail, row[i] + whole);
+            DK_UNROLL
+            for (size_t q = 0; q < queries; q++)
+                sum[i][q] = add_term(score, _mm512_load_ps(query + q * LANES), x, sum[i][q]);
+        }
+        const __mmask8 hit = _mm256_cmp_ps_mask(add_lanes(sum[i]), threshold, _CMP_GT_OQ);
+        above |= (uint32_t)(hit != 0) << i;
+    }
+    return above;
+}
+
+/* 'score' and 'queries' are constants at every call. */
+DK_INLINE TARGET uint32_t
+screen_body(const enum dk_score score, const size_t queries, const struct dk_screen_f32 *args)
+{
+    const size_t together = queries > ONE_ROW_QUERIES ? 2 : 1;
+    uint32_t above = 0;
+    size_t r = 0;
+
+    for (; r + together <= args->count; r += together)
+        above |= screen_rows(score, queries, together, args, r) << r;
+    if (r < args->count)
+        above |= screen_rows(score, queries, 1, args, r) << r;
     return above;
 }
 
