@@ -114,7 +114,6 @@ test_spelling(void **state)
         "{'descr': '<f4', 'fortran_order': false, 'shape': (2, 3)}",
         "{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3)}",
         "{'descr': <f4, 'fortran_order': False, 'shape': (2, 3)}",
-        "{'descr': '<f4\", 'fortran_order': False, 'shape': (2, 3)}",
         "{'descr': '<\\x66 4', 'fortran_order': False, 'shape': (2, 3)}",
         "{'descr': '<f\t4', 'fortran_order': False, 'shape': (2, 3)}",
         "{descr: '<f4', 'fortran_order': False, 'shape': (2, 3)}",
