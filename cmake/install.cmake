@@ -33,3 +33,20 @@ if(TARGET dotk-text)
   install(FILES ${PROJECT_BINARY_DIR}/dotk-text.pc
           DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endif()
+
+# The command's manual page and completions come from its own table of options.
+if(TARGET dotk-cli)
+  set(pages ${PROJECT_BINARY_DIR}/pages)
+  file(MAKE_DIRECTORY ${pages})
+  add_custom_command(
+    TARGET dotk-cli POST_BUILD
+    COMMAND dotk-cli --generate man > ${pages}/dotk.1
+    COMMAND dotk-cli --generate bash > ${pages}/dotk
+    COMMAND dotk-cli --generate zsh > ${pages}/_dotk
+    COMMAND dotk-cli --generate fish > ${pages}/dotk.fish
+    VERBATIM)
+  install(FILES ${pages}/dotk.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES ${pages}/dotk DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES ${pages}/_dotk DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+  install(FILES ${pages}/dotk.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+endif()
