@@ -120,9 +120,8 @@ struct bench_rival {
 };
 
 /*
- * Loads OpenBLAS and gives it as many threads as the context has. A version older than the CPU
- * falls back to kernels of an older one, which would make an easy rival: where dotk uses
- * AVX-512, it gets its own AVX-512 kernels ($OPENBLAS_CORETYPE says otherwise if it is set).
+ * Loads OpenBLAS and gives it as many threads as the context has. It chooses its kernels by the
+ * CPU: an environment that says otherwise would make an easy rival.
  */
 static inline struct bench_rival
 bench_load_rival(const dotk_context *context)
@@ -131,8 +130,8 @@ bench_load_rival(const dotk_context *context)
     void (*set_threads)(int);
     char *(*config)(void), *(*core)(void);
 
-    if (strcmp(dotk_context_isa(context), "avx512") == 0)
-        setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+    unsetenv("OPENBLAS_CORETYPE");
+    unsetenv("OPENBLAS_L2_SIZE");
     void *const library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         fprintf(stderr, "no OpenBLAS here (%s): timing without a rival\n", dlerror());
