@@ -5,9 +5,18 @@
 
 #include <string.h>
 
-static const char exit_codes[] =
-    "0 success; 1 failure (an output cannot be written, say); 2 the command line is wrong; 4 an "
-    "input file is missing, malformed or not what it has to be; 5 out of memory; 130 interrupted.";
+static const struct {
+    enum cli_exit code;
+    const char *meaning;
+} exits[] = {
+    {CLI_OK, "success"},
+    {CLI_FAILURE, "failure: an output cannot be written, say"},
+    {CLI_USAGE, "the command line is wrong"},
+    {CLI_BAD_INPUT, "an input file is missing, malformed or not what it has to be"},
+    {CLI_NO_MEMORY, "out of memory"},
+    {CLI_INTERRUPTED, "interrupted"},
+};
+#define EXIT_COUNT (sizeof(exits) / sizeof(exits[0]))
 
 static const struct {
     const char *name, *what;
@@ -51,25 +60,25 @@ spell_option(const struct cli_option_row *row, char *out, size_t capacity)
              row->argument != NULL ? row->argument : "");
 }
 
-/* The help with the choices and the default behind it. */
+/* The help, and behind it the choices and the default: "... [dot, cosine, l2; default dot]". */
 static void
 spell_help(const struct cli_option_row *row, char *out, size_t capacity)
 {
-    char choices[96] = "";
+    char choices[96];
     size_t used = 0;
 
-    if (row->choices != NULL) {
-        used = (size_t)snprintf(choices, sizeof(choices), ": ");
-        for (const char *c = row->choices; *c != '\0' && used + 3 < sizeof(choices); c++) {
-            if (*c == '|')
-                choices[used++] = ',';
-            choices[used++] = *c == '|' ? ' ' : *c;
-        }
-        choices[used] = '\0';
+    for (const char *c = row->choices; c != NULL && *c != '\0' && used + 3 < sizeof(choices); c++) {
+        choices[used++] = *c == '|' ? ',' : *c;
+        if (*c == '|')
+            choices[used++] = ' ';
     }
-    snprintf(out, capacity, "%s%s%s%s%s", row->help, choices,
-             row->preset != NULL ? " (default: " : "", row->preset != NULL ? row->preset : "",
-             row->preset != NULL ? ")" : "");
+    choices[used] = '\0';
+    if (row->choices == NULL && row->preset == NULL)
+        snprintf(out, capacity, "%s", row->help);
+    else
+        snprintf(out, capacity, "%s [%s%s%s%s]", row->help, choices,
+                 used > 0 && row->preset != NULL ? "; " : "", row->preset != NULL ? "default " : "",
+                 row->preset != NULL ? row->preset : "");
 }
 
 /* ------------------------------------------------------------------------- */
@@ -134,10 +143,14 @@ print_overview(FILE *out)
     fprintf(out, "  %-10s %s\n", cli_verbs[v].name, cli_verbs[v].summary);
     print_options(CLI_VERB_NONE, out);
     fputs("\n'dotk VERB --help' explains a verb, with examples.\n\n", out);
-    print_wrapped("Data goes to standard output, messages and progress to standard error. Exit "
-                  "codes:",
-                  0, 0, out);
-    print_wrapped(exit_codes, 0, 0, out);
+    fputs("Data goes to standard output, messages and progress to standard error.\n\n"
+          "Exit codes:\n",
+          out);
+    for (size_t i = 0; i < EXIT_COUNT; i++)
+        fprintf(out, "  %-4d %s\n", exits[i].code, exits[i].meaning);
+    fputs("\nEnvironment:\n", out);
+    for (size_t i = 0; i < ENVIRONMENT_COUNT; i++)
+        fprintf(out, "  %-13s %s\n", environment[i].name, environment[i].what);
 }
 
 void
@@ -227,7 +240,8 @@ generate_man(FILE *out)
     FOR_EACH_VERB(v)
     man_verb(v, out);
     fputs(".SH EXIT STATUS\n", out);
-    roff_line(exit_codes, out);
+    for (size_t i = 0; i < EXIT_COUNT; i++)
+        fprintf(out, ".TP\n.B %d\n%s\n", exits[i].code, exits[i].meaning);
     fputs(".SH ENVIRONMENT\n", out);
     for (size_t i = 0; i < ENVIRONMENT_COUNT; i++) {
         fprintf(out, ".TP\n.B %s\n", environment[i].name);
@@ -265,39 +279,48 @@ print_option_words(enum cli_verb verb, FILE *out)
     }
 }
 
-/* A case of bash: after these options come these words. */
+/* "knn:-m | knn:--metric": how a case of bash names what stands before the cursor. */
 static void
-bash_choices(enum cli_verb verb, FILE *out)
+bash_pattern(enum cli_verb verb, const struct cli_option_row *row, FILE *out)
 {
+    const char *name = cli_verbs[verb].name;
+
+    if (row->letter != 0)
+        fprintf(out, "%s:-%c", name, row->letter);
+    if (row->letter != 0 && row->name != NULL)
+        fputs(" | ", out);
+    if (row->name != NULL)
+        fprintf(out, "%s:--%s", name, row->name);
+}
+
+/* What comes after an option: its words, or else files, which bash offers where there are none. */
+static void
+bash_arguments(enum cli_verb verb, FILE *out)
+{
+    bool first = true;
+
     FOR_EACH_OPTION(i, verb)
     {
         const struct cli_option_row *row = &cli_options[i];
         if (row->choices == NULL)
             continue;
         fputs("    ", out);
-        if (row->letter != 0)
-            fprintf(out, "%s:-%c | ", cli_verbs[verb].name, row->letter);
-        fprintf(out, "%s:--%s) words='", cli_verbs[verb].name, row->name);
+        bash_pattern(verb, row, out);
+        fputs(") words='", out);
         print_words(row->choices, out);
         fputs("' ;;\n", out);
     }
-}
-
-/* After an option with any other argument come files, which bash offers where there are no words.
- */
-static void
-bash_arguments(enum cli_verb verb, FILE *out)
-{
     FOR_EACH_OPTION(i, verb)
     {
         const struct cli_option_row *row = &cli_options[i];
         if (row->kind == CLI_FLAG || row->choices != NULL)
             continue;
-        if (row->letter != 0)
-            fprintf(out, "    %s:-%c) return ;;\n", cli_verbs[verb].name, row->letter);
-        if (row->name != NULL)
-            fprintf(out, "    %s:--%s) return ;;\n", cli_verbs[verb].name, row->name);
+        fputs(first ? "    " : " | \\\n        ", out);
+        bash_pattern(verb, row, out);
+        first = false;
     }
+    if (!first)
+        fputs(") return ;;\n", out);
 }
 
 static void
@@ -314,10 +337,7 @@ generate_bash(FILE *out)
           "    case $verb:$prev in\n",
           out);
     FOR_EACH_VERB(v)
-    {
-        bash_choices(v, out);
-        bash_arguments(v, out);
-    }
+    bash_arguments(v, out);
     fputs("    :*) words='", out);
     FOR_EACH_VERB(v)
     fprintf(out, "%s ", cli_verbs[v].name);
@@ -530,10 +550,11 @@ generate_markdown(FILE *out)
           "This page is made from the command's own table of options by\n"
           "`dotk --generate markdown`; a test holds the two together.\n\n"
           "Data goes to standard output, messages and progress to standard error.\n\n"
-          "Exit codes: ",
+          "| exit code | meaning |\n| --- | --- |\n",
           out);
-    fputs(exit_codes, out);
-    fputs("\n\n| environment | meaning |\n| --- | --- |\n", out);
+    for (size_t i = 0; i < EXIT_COUNT; i++)
+        fprintf(out, "| %d | %s |\n", exits[i].code, exits[i].meaning);
+    fputs("\n| environment | meaning |\n| --- | --- |\n", out);
     for (size_t i = 0; i < ENVIRONMENT_COUNT; i++)
         fprintf(out, "| `%s` | %s |\n", environment[i].name, environment[i].what);
     FOR_EACH_VERB(v)

@@ -30,7 +30,7 @@ print_text(const char *path, const dotk_vectors *vectors, const dotk_inspection 
            found->unit    ? "yes, every vector"
            : found->mixed ? "some"
                           : "no");
-    printf("%-12s %s: %s\n", "metric", found->metric, found->why);
+    printf("%-12s %s\n%-12s %s\n", "metric", found->metric, "why", found->why);
     if (found->mixed)
         printf("%-12s %zu of %zu vectors have unit length: normalised and unnormalised vectors are "
                "mixed, and dot products of the two do not compare\n",

@@ -283,6 +283,8 @@ run(struct knn *knn)
     int code = check_options(args);
 
     if (code == CLI_OK)
+        code = cli_context(args, &knn->context);
+    if (code == CLI_OK)
         code = open_files(knn);
     if (code != CLI_OK)
         return code;
