@@ -89,7 +89,8 @@ screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
         }
         DK_UNROLL
         for (size_t q = 0; q < queries; q++) {
-            const __m512 y = _mm512_load_ps(query + q * LANES);
+            __m512 y = _mm512_load_ps(query + q * LANES);
+            __asm__("" : "+v"(y)); /* else gcc 12 loads it again for the second row */
             DK_UNROLL
             for (size_t i = 0; i < rows; i++)
                 sum[i][q] = add_term(score, y, x[i], sum[i][q]);
