@@ -1,0 +1,197 @@
+/* test_cli_bench.c - dotk bench: its JSON, its table and its refusals, on sizes that take no time
+ */
+#include "spawn.h"
+
+#define QUICK " --rounds 1 --fma-seconds 0.005 --threads 1"
+
+static double
+number(const json_t *object, const char *name)
+{
+    const json_t *const value = json_object_get(object, name);
+
+    if (!json_is_number(value))
+        print_error("no number \"%s\"\n", name);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+static void
+assert_text(const json_t *object, const char *name, const char *expected)
+{
+    const char *const text = json_string_value(json_object_get(object, name));
+
+    assert_non_null(text);
+    assert_string_equal(text, expected);
+}
+
+/* What every answer has, whatever was timed. Returns it; the caller releases it. */
+static json_t *
+answer(const char *bench, size_t results)
+{
+    json_t *const json = ran_json();
+    const json_t *const machine = json_object_get(json, "machine");
+    const json_t *const list = json_object_get(json, "results");
+    const char *const isa = getenv("DOTK_ISA");
+    size_t i;
+    json_t *result;
+
+    assert_text(json, "schema", "dotk.bench/1");
+    assert_text(json, "bench", bench);
+    if (isa != NULL)
+        assert_text(json, "isa", isa);
+    assert_true(number(json, "threads") == 1);
+    assert_true(number(machine, "read_gb_per_s") > 0);
+    assert_true(number(machine, "clock_ghz") > 0.1);
+    assert_true(number(machine, "flop_per_cycle") > 0);
+    assert_true(number(machine, "fma_gflop_per_s") >=
+                number(machine, "fma_gflop_per_s_one_thread"));
+    assert_int_equal(json_array_size(list), results);
+    json_array_foreach(list, i, result)
+    {
+        const double ms = number(result, "ms");
+        assert_true(ms > 0);
+        assert_true(number(result, "fraction_of_read") > 0);
+        assert_true(number(result, "fraction_of_fma") > 0);
+        assert_true(number(result, "gb_per_s") > 0);
+        assert_true(number(result, "gflop_per_s") > 0);
+    }
+    return json;
+}
+
+/* The work that the figures imply. */
+static void
+assert_work(const json_t *result, double flop, double bytes)
+{
+    const double seconds = number(result, "ms") * 1e-3;
+
+    assert_true(fabs(number(result, "gflop_per_s") * 1e9 * seconds / flop - 1) < 1e-5);
+    assert_true(fabs(number(result, "gb_per_s") * 1e9 * seconds / bytes - 1) < 1e-5);
+}
+
+static void
+search_times_each_batch(void **state)
+{
+    static const double queries[] = {3, 20};
+
+    (void)state;
+    dotk("bench search --rows 500 --dim 24 --queries 3,20 -k 4 --json" QUICK);
+    assert_clean();
+    json_t *const json = answer("search", 2);
+    assert_true(number(json, "rows") == 500 && number(json, "dim") == 24 && number(json, "k") == 4);
+    assert_text(json, "metric", "dot");
+    assert_text(json, "data", "clusters");
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *const result = json_array_get(json_object_get(json, "results"), i);
+        assert_true(number(result, "queries") == queries[i]);
+        assert_work(result, 2 * queries[i] * 500 * 24, 4 * (queries[i] + 500) * 24);
+        assert_non_null(json_string_value(json_object_get(result, "path")));
+        assert_non_null(json_string_value(json_object_get(result, "kernel")));
+    }
+    json_decref(json);
+}
+
+static void
+search_takes_a_file(void **state)
+{
+    static float rows[300 * 8];
+    uint64_t seed = 1;
+
+    (void)state;
+    test_random_floats(&seed, rows, 300 * 8);
+    save_f32("rows.npy", rows, 2, (const size_t[]){300, 8});
+    dotk("bench search --data rows.npy --queries 5 --metric l2 --json" QUICK);
+    assert_clean();
+    json_t *const json = answer("search", 1);
+    assert_true(number(json, "rows") == 300 && number(json, "dim") == 8);
+    assert_text(json, "metric", "l2");
+    assert_text(json, "data", "rows.npy");
+    json_decref(json);
+    dotk("bench search --data rows.npy --rows 10" QUICK);
+    assert_refused(2, "--data");
+    dotk("bench search --data absent.npy" QUICK);
+    assert_refused(4, "absent.npy");
+}
+
+static void
+attention_counts_what_is_not_masked(void **state)
+{
+    (void)state;
+    for (int causal = 0; causal < 2; causal++) {
+        dotk("bench attention --batch 2 --heads 3 --length 70 --dim 16 --json %s" QUICK,
+             causal ? "--causal" : "");
+        assert_clean();
+        json_t *const json = answer("attention", 1);
+        const json_t *const result = json_array_get(json_object_get(json, "results"), 0);
+        const double pairs = causal ? 70.0 * 71 / 2 : 70.0 * 70;
+        assert_true(number(result, "batch") == 2 && number(result, "heads") == 3);
+        assert_true(number(result, "length") == 70 && number(result, "dim") == 16);
+        assert_int_equal(json_is_true(json_object_get(result, "causal")), causal);
+        assert_work(result, 4 * 16 * 6 * pairs, 3 * 4 * 6 * 70 * 16);
+        json_decref(json);
+    }
+}
+
+static void
+dense_takes_both_kinds_of_weights(void **state)
+{
+    (void)state;
+    for (int prepared = 0; prepared < 2; prepared++) {
+        dotk("bench dense --m 20 --n 30 --inner 40 --activation silu --json %s" QUICK,
+             prepared ? "--prepared" : "");
+        assert_clean();
+        json_t *const json = answer("dense", 1);
+        const json_t *const result = json_array_get(json_object_get(json, "results"), 0);
+        assert_true(number(result, "m") == 20 && number(result, "n") == 30);
+        assert_true(number(result, "inner") == 40);
+        assert_text(result, "activation", "silu");
+        assert_int_equal(json_is_true(json_object_get(result, "prepared")), prepared);
+        assert_work(result, 2 * 20 * 30 * 40, 4 * (20 * 40 + 30 * 40 + 30));
+        json_decref(json);
+    }
+}
+
+static void
+people_get_a_table(void **state)
+{
+    (void)state;
+    dotk("bench search --rows 100 --dim 8 --queries 1,2 --vectors uniform" QUICK);
+    assert_clean();
+    assert_contains(ran.out, "1 thread, ");
+    assert_contains(ran.out, "of FMA");
+    assert_contains(ran.out, "\n1 query ");
+    assert_contains(ran.out, "\n2 queries ");
+}
+
+static void
+nonsense_is_refused(void **state)
+{
+    (void)state;
+    dotk("bench");
+    assert_refused(2, "search|attention|dense");
+    dotk("bench sorting");
+    assert_refused(2, "'sorting'");
+    dotk("bench search --rows 100000000000 --dim 60000" QUICK);
+    assert_refused(5, "memory");
+    dotk("bench attention --batch 4294967296 --heads 4294967296 --length 4294967296" QUICK);
+    assert_refused(5, "memory");
+    dotk("bench dense --m 9223372036854775807 --inner 4" QUICK);
+    assert_refused(5, "memory");
+    dotk("bench search --dim 70000 --rows 1" QUICK);
+    assert_refused(2, "dim is 70000");
+    dotk("bench dense --m 2 --n 2 --inner 2 --fma-seconds -1");
+    assert_refused(2, "fma_seconds is -1");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(search_times_each_batch),
+        cmocka_unit_test(search_takes_a_file),
+        cmocka_unit_test(attention_counts_what_is_not_masked),
+        cmocka_unit_test(dense_takes_both_kinds_of_weights),
+        cmocka_unit_test(people_get_a_table),
+        cmocka_unit_test(nonsense_is_refused),
+    };
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
+}
