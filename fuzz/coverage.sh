@@ -1,0 +1,27 @@
+#!/bin/bash
+# coverage.sh [FOLDER]: how many lines of each reader the committed corpora run (clang, llvm-cov).
+# Builds into FOLDER (build-coverage), prints a table, ends with 1 when a reader is below 95 %.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build-coverage}
+readers=(src/io/npy.c src/io/fvecs.c src/io/idx.c src/io/raw.c src/io/dense.c src/io/convert.c
+         src/io/open.c)
+version=$(clang -dumpversion | cut -d. -f1)
+profdata=$(command -v "llvm-profdata-$version" || command -v llvm-profdata)
+cov=$(command -v "llvm-cov-$version" || command -v llvm-cov)
+mkdir -p "$build"
+
+objects=()
+for target in npy fvecs idx raw open; do
+    clang -std=c11 -g -O1 -fprofile-instr-generate -fcoverage-mapping -Iinclude -Isrc \
+        "fuzz/fuzz_$target.c" cmake/replay.c src/io/*.c src/platform/{file,memory,status}.c \
+        -lm -lpthread -o "$build/cover_$target"
+    LLVM_PROFILE_FILE="$build/$target.profraw" "$build/cover_$target" "fuzz/corpus/$target" \
+        >/dev/null
+    objects+=(${objects[@]:+-object} "$build/cover_$target")
+done
+"$profdata" merge -o "$build/all.profdata" "$build"/*.profraw
+"$cov" report -instr-profile "$build/all.profdata" "${objects[@]}" "${readers[@]}" |
+    awk '/\.c / { printf "%-20s %4d of %4d lines  %7s\n", $1, $8 - $9, $8, $10
+                  low = low || $10 + 0 < 95; files++ }
+         END { exit low || !files }'
