@@ -23,6 +23,7 @@ struct job {
     size_t used[SLOTS];
     size_t overlaps, bad_slots;
     size_t denormals_lost;
+    const bool *go_on; /* NULL, or what the pool's threads wait for in the second half */
 };
 
 static void
@@ -44,6 +45,9 @@ count_task(void *arg, size_t task, size_t slot)
     }
     if (__atomic_add_fetch(&job->busy[slot], 1, __ATOMIC_RELAXED) != 1)
         __atomic_add_fetch(&job->overlaps, 1, __ATOMIC_RELAXED);
+    while (slot != 0 && task >= TASKS / 2 && job->go_on != NULL &&
+           !__atomic_load_n(job->go_on, __ATOMIC_ACQUIRE))
+        pause_ms(1);
     __atomic_add_fetch(&job->ran[task], 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&job->used[slot], 1, __ATOMIC_RELAXED);
     if (slot != 0 && tiny * 0.01f == 0) /* a pool thread that flushes denormals */
@@ -157,7 +161,7 @@ test_several_callers(void **state)
 
 struct watch {
     uint64_t last, cancel_at;
-    bool ordered;
+    bool ordered, cancelled;
 };
 
 static int
@@ -167,7 +171,8 @@ watch_progress(void *user, uint64_t done, uint64_t total)
 
     watch->ordered &= done >= watch->last && done <= total;
     watch->last = done;
-    return done >= watch->cancel_at;
+    __atomic_store_n(&watch->cancelled, done >= watch->cancel_at, __ATOMIC_RELEASE);
+    return watch->cancelled;
 }
 
 static void
@@ -184,6 +189,7 @@ test_progress_and_cancelling(void **state)
         assert_int_equal(watch.last, TASKS);
 
         watch = (struct watch){.cancel_at = 10, .ordered = true};
+        part.go_on = &watch.cancelled; /* or they might be done before this thread looks */
         assert_false(dk_pool_run(pool, TASKS, count_task, &part, watch_progress, &watch));
         size_t ran = 0;
         for (size_t task = 0; task < TASKS; task++)
