@@ -26,7 +26,7 @@
 enum {
     ROWS_MAX = 384,         /* a multiple of 6                                            */
     ROWS_MIN = 48,          /* fewer cost more in packing than evenly shared work gives   */
-    UNIT_BYTES = 448 << 10, /* queries and sums of a unit, which share L2 with a block    */
+    UNIT_BYTES = 640 << 10, /* queries and sums of a unit, which share L2 with a block    */
     ANSWER_BYTES = 4 << 20, /* answers kept for merging                                   */
     TASK_MS = 15,           /* so that cancelling is prompt                               */
     UNITS_PER_SLOT = 3,     /* for even shares                                            */
@@ -114,7 +114,7 @@ struct answers {
 
 /* What one thread works in. */
 struct room {
-    float *queries; /* tile after tile */
+    float *queries; /* (rows, dim) */
     struct dk_softmax_rows *softmax;
     float *panels;
     float (*weight)[DK_ATTEND_BLOCK];
@@ -138,14 +138,16 @@ struct unit {
     size_t end; /* of the keys that its last row sees */
 };
 
-/* Units in an order that puts those with most keys, under a causal mask, first. */
+/*
+ * Head after head, so that a head's keys and values stay in cache for all its units; within a
+ * head those with most keys, under a causal mask, first.
+ */
 static struct unit
 unit_at(const struct work *work, size_t i)
 {
     const struct dk_attention *const problem = work->problem;
-    const size_t heads = problem->batch * problem->heads;
-    const size_t row = (work->plan->units - 1 - i) / heads * work->plan->rows;
-    const size_t head = i % heads;
+    const size_t groups = work->plan->units / (problem->batch * problem->heads);
+    const size_t head = i / groups, row = (groups - 1 - i % groups) * work->plan->rows;
     struct unit unit = {
         .b = head / problem->heads,
         .h = head % problem->heads,
@@ -179,7 +181,7 @@ tiles_of(const struct unit *unit)
     return (unit->rows + DK_ATTEND_ROWS - 1) / DK_ATTEND_ROWS;
 }
 
-/* The unit's queries, multiplied and interleaved tile by tile. */
+/* The unit's queries, multiplied. */
 static void
 pack_queries(const struct work *work, const struct room *room, const struct unit *unit)
 {
@@ -187,14 +189,11 @@ pack_queries(const struct work *work, const struct room *room, const struct unit
     const float factor = (float)(problem->scale * 1.44269504088896340736); /* log2(e) */
     const float *const q = problem->q + dk_attention_head(&problem->query, unit->b, unit->h);
 
-    for (size_t t = 0; t < tiles_of(unit); t++) {
-        const struct dk_attend_tile tile = tile_at(work, room, unit, t, NULL);
-        float *const packed = room->queries + t * DK_ATTEND_ROWS * problem->dim;
-        for (size_t r = 0; r < tile.rows; r++) {
-            const float *const row = q + (tile.row + r) * problem->query.row;
-            for (size_t d = 0; d < problem->dim; d++)
-                packed[d * tile.rows + r] = row[d] * factor;
-        }
+    for (size_t r = 0; r < unit->rows; r++) {
+        const float *const row = q + (unit->row + r) * problem->query.row;
+        float *const packed = room->queries + r * problem->dim;
+        for (size_t d = 0; d < problem->dim; d++)
+            packed[d] = row[d] * factor;
     }
 }
 

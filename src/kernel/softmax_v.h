@@ -61,7 +61,7 @@ struct dk_softmax_rows {
 /*
  * Scores of 'rows' queries and the first 'cols' keys of a panel, and their weights.
  *
- *     query    (dim, rows): query[d * rows + r], multiplied by scale * log2(e)
+ *     query    (rows, dim), dense, multiplied by scale * log2(e)
  *     keep     NULL: every key counts; else key c counts for row r when bit c of keep[r] is set
  *     weight   receives weight[r][column .. column + cols - 1], 0 for keys that do not count;
  *              columns before that hold the weights of the block's earlier panels

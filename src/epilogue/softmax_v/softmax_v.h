@@ -15,7 +15,7 @@ enum { DK_ATTEND_CHUNK = 1024 };
 
 /* Up to 6 queries. */
 struct dk_attend_tile {
-    const float *query; /* (dim, rows), multiplied by scale * log2(e) */
+    const float *query; /* (rows, dim), dense, multiplied by scale * log2(e) */
     size_t row, rows;   /* which queries: for the mask                */
     struct dk_softmax_rows *softmax;
     float *output; /* (rows, output_stride), 64-byte aligned     */

@@ -21,7 +21,8 @@ enum { LANES = 8, WIDE = 16, ROWS = DK_ATTEND_ROWS, VECS = DK_PANEL / LANES };
 DK_INLINE TARGET void
 score_chain(const size_t rows, const struct dk_weigh *args, size_t first, size_t start, size_t end)
 {
-    const float *query = args->query + start * rows;
+    const float *query = args->query + start;
+    const size_t dim = args->dim;
     const float *panel = args->panel + start * DK_PANEL + first;
     float *const out = &args->weight[0][args->column + first];
     __m256 acc[ROWS][2];
@@ -33,11 +34,11 @@ score_chain(const size_t rows, const struct dk_weigh *args, size_t first, size_t
         const __m256 low = _mm256_load_ps(panel), high = _mm256_load_ps(panel + LANES);
         DK_UNROLL
         for (size_t r = 0; r < rows; r++) {
-            const __m256 x = _mm256_set1_ps(query[r]);
+            const __m256 x = _mm256_set1_ps(query[r * dim]);
             acc[r][0] = _mm256_fmadd_ps(x, low, acc[r][0]);
             acc[r][1] = _mm256_fmadd_ps(x, high, acc[r][1]);
         }
-        query += rows;
+        query++;
         panel += DK_PANEL;
     }
     DK_UNROLL

@@ -45,8 +45,9 @@ DK_INLINE TARGET void
 score_chain(const size_t rows, const size_t vecs, const struct dk_weigh *args, size_t start,
             size_t end, __m512 acc[ROWS][4])
 {
-    const float *query = args->query + start * rows;
+    const float *query = args->query + start;
     const float *panel = args->panel + start * DK_PANEL;
+    const size_t dim = args->dim;
 
     DK_UNROLL
     for (size_t r = 0; r < rows; r++) {
@@ -63,12 +64,12 @@ score_chain(const size_t rows, const size_t vecs, const struct dk_weigh *args, s
         }
         DK_UNROLL
         for (size_t r = 0; r < rows; r++) {
-            const __m512 x = _mm512_set1_ps(query[r]);
+            const __m512 x = _mm512_set1_ps(query[r * dim]);
             DK_UNROLL
             for (size_t v = 0; v < vecs; v++)
                 acc[r][v] = _mm512_fmadd_ps(x, keys[v], acc[r][v]);
         }
-        query += rows;
+        query++;
         panel += DK_PANEL;
     }
 }
