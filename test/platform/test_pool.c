@@ -223,7 +223,27 @@ keep_busy(void *arg)
     return NULL;
 }
 
-/* The child has none of the threads, perhaps a locked mutex, and works all the same. */
+struct meeting {
+    size_t arrived, alone;
+};
+
+/* Waits for the other of two tasks, which only another thread can run meanwhile. */
+static void
+meet_task(void *arg, size_t task, size_t slot)
+{
+    struct meeting *const meeting = arg;
+
+    (void)task, (void)slot;
+    __atomic_add_fetch(&meeting->arrived, 1, __ATOMIC_RELAXED);
+    for (int i = 0; i < 5000; i++) {
+        if (__atomic_load_n(&meeting->arrived, __ATOMIC_RELAXED) == 2)
+            return;
+        pause_ms(1);
+    }
+    __atomic_add_fetch(&meeting->alone, 1, __ATOMIC_RELAXED);
+}
+
+/* The child has none of the threads, perhaps a locked mutex; it starts threads of its own. */
 static void
 test_fork(void **state)
 {
@@ -242,10 +262,12 @@ test_fork(void **state)
         assert_true(child >= 0);
         if (child == 0) {
             struct job job = {0};
+            struct meeting meeting = {0};
             alarm(10); /* a deadlock ends the child */
-            const bool ran = dk_pool_run(background.pool, TASKS, count_task, &job, NULL, NULL);
+            const bool ran = dk_pool_run(background.pool, TASKS, count_task, &job, NULL, NULL) &&
+                             dk_pool_run(background.pool, 2, meet_task, &meeting, NULL, NULL);
             dk_pool_destroy(background.pool);
-            _exit(ran && is_right(&job, TASKS) ? 0 : 1);
+            _exit(ran && is_right(&job, TASKS) && meeting.alone == 0 ? 0 : 1);
         }
         assert_int_equal(waitpid(child, &code, 0), child);
         assert_true(WIFEXITED(code));
