@@ -85,7 +85,7 @@ if(CMOCKA_FOUND)
     if(room STREQUAL "faces") # they read the command's JSON
       target_link_libraries(${name} PRIVATE PkgConfig::JANSSON)
     endif()
-    if(TARGET dotk-cli)
+    if(TARGET dotk-cli AND room STREQUAL "faces")
       target_compile_definitions(${name} PRIVATE DOTK_CLI="$<TARGET_FILE:dotk-cli>")
       add_dependencies(${name} dotk-cli)
     endif()
