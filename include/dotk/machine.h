@@ -63,8 +63,8 @@ typedef struct dotk_machine_reading {
 
 /*
  * Takes one reading: 5 passes over the buffer and 1 (several threads: 2) times fma_seconds.
- * Under the "portable" instruction set the FMA is the one in plain C, many times slower than
- * the CPU's own.
+ * Under the "portable" instruction set the peak is that of four lanes and, on x86-64, of
+ * separate multiplications and additions: many times below the CPU's own.
  *
  * Threads: exclusive; and nothing else should run, of course.
  * Errors:  DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY, DOTK_CANCELLED.
@@ -83,6 +83,8 @@ typedef struct dotk_timing {
     double seconds;          /* of one run: the median                                      */
     double fraction_of_read; /* of the read bandwidth that 'bytes' took: median over rounds */
     double fraction_of_fma;  /* of the FMA peak that 'flop' took: median over rounds        */
+    double relative;         /* to the time of the thing before it in the list: median over */
+                             /* rounds; of the first: 1                                     */
 } dotk_timing;
 
 /*

@@ -20,7 +20,7 @@ enum {
     PIECES = 16,             /* of a thread's share of a large buffer: evens out disturbances */
     LARGE_FROM = 64 << 20,   /* from here on a buffer is large; smaller ones are read again   */
     SLICES_PER_SECOND = 200, /* FMA readings are cut in slices of 5 ms                        */
-    CLOCK_READINGS = 4,      /* the best counts: an interrupt only ever lowers one            */
+    CLOCK_READINGS = 8,      /* the best counts: an interrupt only ever lowers one            */
     CLOCK_ADDS = 16 * 1024 * 1024,
 };
 

@@ -118,6 +118,11 @@ timing_of(const struct samples *samples, size_t thing, const dotk_timed *timed)
         column[round] = timed->flop / samples->seconds[i] / larger(pair[0].fma, pair[1].fma);
     }
     timing.fraction_of_fma = median(column, rounds);
+    for (size_t round = 0; round < rounds; round++) {
+        const double *const seconds = &samples->seconds[round * samples->count + thing];
+        column[round] = thing == 0 ? 1 : seconds[0] / seconds[-1];
+    }
+    timing.relative = median(column, rounds);
     for (size_t round = 0; round < rounds; round++)
         column[round] = samples->seconds[round * samples->count + thing];
     timing.seconds = median(column, rounds);

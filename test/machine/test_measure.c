@@ -218,6 +218,8 @@ fractions_are_of_the_yardsticks(void **state)
         assert_true(timing[i].fraction_of_fma > 0.3 * (2 - i) / 2);
         assert_true(timing[i].fraction_of_fma < 1.4 * (2 - i) / 2);
     }
+    assert_true(timing[0].relative == 1);
+    assert_true(timing[1].relative > 0.5 && timing[1].relative < 2);
     assert_true(timing[0].fraction_of_read > 0);
     assert_true(fabs(1e6 / timing[0].seconds / reading.read / timing[0].fraction_of_read - 1) <
                 0.5);
