@@ -12,7 +12,7 @@
  * exact arithmetic (an ulp is the spacing of f32 numbers at the exact result):
  *
  *     none, relu                          0
- *     gelu, silu, sigmoid, tanh           4 ulp
+ *     gelu, silu, sigmoid, tanh           5 ulp
  *     gelu_tanh                           2^-23 |z|
  *
  * NaN gives NaN under every activation. At infinity each has its limit: gelu, gelu_tanh,

@@ -49,7 +49,7 @@ enum dk_activation {
     DK_ACT_KINDS
 };
 
-#define DK_ACT_ULP 4.0
+#define DK_ACT_ULP 5.0
 
 /*
  * out[r * out_stride + c] = act(tile[r][c] + bias[c]) for r < rows, c < cols (1 .. 64).
