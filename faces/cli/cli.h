@@ -262,7 +262,7 @@ void cli_generate(size_t which, FILE *out);
 /*  Verbs                                                                    */
 /* ------------------------------------------------------------------------- */
 
-int verb_grep(const struct cli_args *args) __attribute__((weak));
+int verb_grep(const struct cli_args *args);
 int verb_knn(const struct cli_args *args);
 int verb_attend(const struct cli_args *args);
 int verb_dense(const struct cli_args *args);

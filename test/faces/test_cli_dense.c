@@ -134,7 +134,8 @@ test_one_vector(void **state)
     dotk("vector 3,4 --temperature 0");
     assert_refused(2, "temperature");
     assert_string_equal(ran.out, ""); /* nothing before the refusal */
-    static const char *const bad[] = {"''", "a", "1,,2", "1,2,", "1;2", "1,nan", "1e99", "'1, 2x'"};
+    static const char *const bad[] = {"''",    "a",     "1,,2", "1,2,",
+                                      "'1;2'", "1,nan", "1e99", "'1, 2x'"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         dotk("vector %s", bad[i]);
         assert_refused(2, "is not a vector: write numbers with commas between");

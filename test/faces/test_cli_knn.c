@@ -502,19 +502,23 @@ static void
 test_interrupt(void **state)
 {
     (void)state;
+    const char *const isa = getenv("DOTK_ISA");
+    const bool portable = isa != NULL && strcmp(isa, "portable") == 0;
+    /* Portable code needs most of a second for a task, and cancels between tasks. */
+    const double limit = portable ? 3.0 : 0.1;
     double fastest = 1e9;
 
     setenv("TERM", "xterm", 1);
     unsetenv("NO_COLOR");
     shell("truncate -s 64M many.f32"); /* 65,536 rows, and as many queries */
     const size_t before = count_files();
-    for (int attempt = 0; attempt < 4 && fastest > 0.1; attempt++) {
+    for (int attempt = 0; attempt < 4 && fastest > limit; attempt++) { /* others may be busy */
         const double seconds = interrupt_search(SIGINT);
         fastest = seconds < fastest ? seconds : fastest;
     }
-    if (fastest > 0.1)
+    if (fastest > limit)
         print_error("%.3f s from the signal to the end\n", fastest);
-    assert_true(fastest <= 0.1); /* the machine may be busy with other tests */
+    assert_true(fastest <= limit);
     interrupt_search(SIGTERM);
     assert_int_equal(count_files(), before);
     shell("rm many.f32");
@@ -524,10 +528,14 @@ static void
 test_no_bar_without_a_terminal(void **state)
 {
     (void)state;
-    shell("truncate -s 24M some.f32");
-    dotk("knn some.f32 some.f32 --raw f32 --dim 1024 -k 1 --out-ids i.npy");
-    assert_clean();
-    shell("rm some.f32 i.npy");
+    /* Long enough for a bar; what is left of stderr in a file is nothing. */
+    shell("truncate -s 64M many.f32");
+    dotk("knn many.f32 many.f32 --raw f32 --dim 256 & child=$!; sleep 0.8; kill -TERM $child; "
+         "wait $child");
+    assert_int_equal(ran.code, 130);
+    assert_string_equal(ran.err, "");
+    assert_string_equal(ran.out, "");
+    shell("rm many.f32");
 }
 
 static void
