@@ -223,12 +223,30 @@ bits_do_not_depend_on_threads_splits_isa_or_order(void **unused)
     }
 }
 
+/* A range search whose threshold is the score at a rank must find all down to there. */
+static void
+assert_range_ends_at(const dotk_index *index, const float *query, const struct answer *all,
+                     size_t q, size_t rank)
+{
+    const float *const scores = all->scores + q * all->k;
+    size_t expected = rank + 1;
+    dotk_hits *hits;
+
+    while (expected < all->k && scores[expected] == scores[rank])
+        expected++;
+    assert_ok(dotk_index_range(index, 1, query, 0, scores[rank], NULL, &hits));
+    assert_int_equal(hits->starts[1], expected);
+    assert_memory_equal(hits->ids, all->ids + q * all->k, expected * sizeof *hits->ids);
+    dotk_hits_destroy(hits);
+}
+
 /* Numbers of very different sizes: the fast orders of addition disagree visibly. */
 static void
 hard_sums_give_the_defined_bits(void **unused)
 {
     enum { COUNT = 600, DIM = 700, QUERIES = 12, K = 20 };
-    static float rows[COUNT * DIM], queries[QUERIES * DIM];
+    static float rows[COUNT * DIM], small[COUNT * DIM], queries[QUERIES * DIM];
+    static int64_t ids[COUNT];
     uint64_t state = 3;
 
     (void)unused;
@@ -236,14 +254,20 @@ hard_sums_give_the_defined_bits(void **unused)
         rows[i] = ldexpf(test_random_float(&state), (int)test_random_below(&state, 24) - 12);
     for (size_t i = 0; i < QUERIES * DIM; i++)
         queries[i] = ldexpf(test_random_float(&state), (int)test_random_below(&state, 24) - 12);
+    for (size_t i = 0; i < QUERIES / 2 * DIM; i++) /* near the first row and its duplicates */
+        queries[i] = rows[i % DIM] + queries[i] / 64;
     for (size_t i = 1; i < COUNT; i += 3) { /* near duplicates, whose order hangs on the last bit */
         memcpy(rows + i * DIM, rows, DIM * sizeof *rows);
-        rows[i * DIM + i] = nextafterf(rows[i * DIM + i], 0);
+        rows[i * DIM + i] *= 1 + 0x1p-22f;
     }
     for (size_t i = 0; i < 50; i++) { /* scores that are, or nearly are, denormal */
         for (size_t d = 0; d < DIM; d++)
             rows[(COUNT - 1 - i) * DIM + d] *= 0x1p-130f;
     }
+    for (size_t i = 0; i < COUNT * DIM; i++)
+        small[i] = 0x1p-20f;
+    for (size_t i = 0; i < COUNT; i++)
+        ids[i] = (int64_t)i;
     for (size_t m = 0; m < METRICS; m++) {
         struct reference ref = reference_create(metrics[m], COUNT, DIM);
         struct answer answer = answer_create(QUERIES, K), all = answer_create(QUERIES, COUNT);
@@ -251,11 +275,16 @@ hard_sums_give_the_defined_bits(void **unused)
         reference_add(&ref, COUNT, rows, DIM, NULL);
         for (size_t x = 0; x < context_count; x++) {
             dotk_index *const index = create(contexts[x], DIM, metrics[m]);
-            assert_ok(dotk_index_add(index, COUNT, rows, 0, NULL));
-            search(index, queries, DIM, NULL, x % 2 == 0 ? 1 : QUERIES, &answer);
+            assert_ok(dotk_index_add(index, COUNT, x % 2 == 0 ? rows : small, 0, NULL));
+            if (x % 2 != 0) /* what the index knows about lengths must follow */
+                assert_ok(dotk_index_update(index, COUNT, rows, 0, ids));
+            search(index, queries, DIM, NULL, x % 4 < 2 ? 1 : QUERIES, &answer);
             assert_answer(&ref, queries, DIM, NULL, NULL, &answer);
-            search(index, queries, DIM, NULL, x % 2 == 0 ? QUERIES : 5, &all);
+            search(index, queries, DIM, NULL, x % 4 < 2 ? QUERIES : 5, &all);
             assert_answer(&ref, queries, DIM, NULL, NULL, &all);
+            for (size_t rank = 0; rank < COUNT; rank += 37)
+                assert_range_ends_at(index, queries + rank % QUERIES * DIM, &all, rank % QUERIES,
+                                     rank);
             dotk_index_destroy(index);
         }
         answer_destroy(&answer);
@@ -528,8 +557,8 @@ ranges_larger_than_a_piece_of_memory(void **unused)
 static void
 clipping_changes_reported_scores_only(void **unused)
 {
-    static const float rows[] = {-3, 2, -1, 0, 1};
-    const float query = 1;
+    static const float rows[] = {-3, 2, -1, 0, 1, -1e-30f};
+    const float query = 1, tiny = 1e-30f;
     dotk_index *const index = create(NULL, 1, DOTK_METRIC_DOT);
     dotk_search_params params = DOTK_SEARCH_PARAMS_INIT;
     struct answer answer = answer_create(1, 6);
@@ -543,6 +572,11 @@ clipping_changes_reported_scores_only(void **unused)
     assert_memory_equal(answer.ids, ids, sizeof ids);
     assert_memory_equal(answer.scores, scores, sizeof scores);
     assert_int_equal(answer.counts[0], 5);
+    /* A product that underflows to -0. */
+    assert_ok(dotk_index_update(index, 1, rows + 5, 0, ids));
+    search(index, &tiny, 1, &params, 1, &answer);
+    for (size_t i = 0; i < 5; i++)
+        assert_false(signbit(answer.scores[i]));
     answer_destroy(&answer);
     dotk_index_destroy(index);
 }

@@ -96,11 +96,14 @@ search_many(const struct job *job, dotk_index *index)
 static dotk_status
 range_many(const struct job *job, dotk_index *index)
 {
+    const float everything = job->metric == DOTK_METRIC_L2 ? INFINITY : -INFINITY;
     dotk_hits *hits;
 
-    (void)job;
-    const dotk_status status = dotk_index_range(index, QUERIES, queries, 0, 0, NULL, &hits);
+    const dotk_status status = dotk_index_range(index, QUERIES, queries, 0, everything, NULL,
+                                                &hits);
     assert_int_equal(hits == NULL, status != DOTK_OK);
+    if (status == DOTK_OK) /* all of them, or an error */
+        assert_int_equal(hits->starts[QUERIES], QUERIES * COUNT);
     dotk_hits_destroy(hits);
     return status;
 }
@@ -223,7 +226,7 @@ warm_searches_allocate_nothing(void **unused)
 
 /* The n x count matrix is never stored, whatever the number of queries. */
 static void
-memory_does_not_grow_with_queries(void **unused)
+memory_does_not_grow_with_queries_or_k(void **unused)
 {
     enum { MANY = 20000, LIMIT = 1 << 20 };
     struct test_alloc alloc;
@@ -244,6 +247,8 @@ memory_does_not_grow_with_queries(void **unused)
     assert_ok(dotk_index_add(index, COUNT, rows, 0, NULL));
     assert_ok(dotk_index_search(index, MANY, wide, 0, K, NULL, ids, NULL, NULL));
     assert_true(alloc.most_bytes < LIMIT);
+    assert_ok(dotk_index_search(index, 1, wide, 0, MANY * K, NULL, ids, NULL, NULL));
+    assert_true(alloc.most_bytes < LIMIT); /* nor with a k beyond the number of rows */
     dotk_index_destroy(index);
     dotk_context_destroy(context);
     assert_int_equal(alloc.blocks, 0);
@@ -258,7 +263,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_failing_allocation_is_reported),
         cmocka_unit_test(warm_searches_allocate_nothing),
-        cmocka_unit_test(memory_does_not_grow_with_queries),
+        cmocka_unit_test(memory_does_not_grow_with_queries_or_k),
     };
     uint64_t state = 1;
 
