@@ -3,20 +3,25 @@
 # test/<room>/WHAT.sh is run once, with the build folder as its argument.
 
 # Real data: a folder with a subfolder for each set (mnist/, ...), given or beside the repository.
-set(data "$ENV{DOTK_DATA}")
-if(NOT data)
-  file(GLOB data LIST_DIRECTORIES ON ../data/mnist ../*/data/mnist)
-  list(TRANSFORM data REPLACE "/mnist$" "")
-  list(POP_FRONT data data)
+if(NOT DOTK_DATA)
+  set(data "$ENV{DOTK_DATA}")
+  if(NOT data)
+    file(GLOB data ../data/mnist ../*/data/mnist)
+    foreach(found ${data})
+      cmake_path(GET found PARENT_PATH data)
+    endforeach()
+    cmake_path(NORMAL_PATH data)
+  endif()
+  set(DOTK_DATA "${data}" CACHE PATH "Folder of real data sets; tests skip without it" FORCE)
 endif()
-set(DOTK_DATA "${data}" CACHE PATH "Folder of real data sets; tests skip without it")
 set(environment "")
 if(DOTK_DATA)
   list(APPEND environment "DOTK_DATA=${DOTK_DATA}")
 endif()
 if(DOTK_SANITIZE)
   list(APPEND environment "ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1"
-       "UBSAN_OPTIONS=print_stacktrace=1" "TSAN_OPTIONS=halt_on_error=1")
+       "UBSAN_OPTIONS=print_stacktrace=1"
+       "TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1")
 endif()
 set(timeout 120)
 if(DOTK_SANITIZE OR DOTK_COVERAGE OR CMAKE_BUILD_TYPE STREQUAL "Debug")

@@ -170,6 +170,9 @@ dk_pool_run(struct dk_pool *pool, size_t tasks, dk_task_fn *run, void *arg, dotk
     } else {
         struct job job = {.run = run, .arg = arg, .tasks = tasks, .slots = 1};
 
+        /* Before the others begin: they might be done before this thread gets to ask. */
+        if (progress != NULL && progress(progress_user, 0, tasks) != 0)
+            return false;
         dk_fork_refresh(&pool->forks, start_afresh, pool);
         pthread_cond_init(&job.finished, NULL);
         pthread_mutex_lock(&pool->mutex);
