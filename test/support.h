@@ -35,6 +35,14 @@
 
 #include <dotk/base.h>
 
+#if defined(__SANITIZE_THREAD__)
+#define TEST_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#define TEST_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define TEST_THREAD_SANITIZER 0
+#endif
+
 static inline void
 test_require(bool condition, const char *what)
 {

@@ -12,7 +12,8 @@
 
 #include <math.h>
 
-static void
+/* Not inlined: arithmetic must not move across the change of the floating-point mode. */
+__attribute__((noinline)) static void
 softmax(const float *a, size_t dim, double temperature, float *out)
 {
     double max = -INFINITY, sum = 0;

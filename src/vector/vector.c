@@ -115,6 +115,12 @@ lengths(const float *a, const float *b, size_t dim, double *length_a, double *le
     return status;
 }
 
+/*
+ * What runs between dk_float_mode_enter() and _leave(). Compilers move arithmetic across a change
+ * of the mode, which they do not know of, but not out of a function they must call.
+ */
+#define IN_FLOAT_MODE __attribute__((noinline))
+
 static dotk_status
 check_pointers(const float *a, const float *b, size_t dim, const float *out)
 {
@@ -123,16 +129,13 @@ check_pointers(const float *a, const float *b, size_t dim, const float *out)
     return dk_fail(DOTK_BAD_ARGUMENT, "%s is NULL", out == NULL ? "out" : a == NULL ? "a" : "b");
 }
 
-float
-dotk_norm(const float *a, size_t dim)
+IN_FLOAT_MODE static float
+norm_of(const float *a, size_t dim)
 {
-    const uint64_t float_mode = dk_float_mode_enter();
-    const float norm = (float)sqrt(dk_sum_of_squares(a, dim));
-    dk_float_mode_leave(float_mode);
-    return norm;
+    return (float)sqrt(dk_sum_of_squares(a, dim));
 }
 
-static dotk_status
+IN_FLOAT_MODE static dotk_status
 cosine(const float *a, const float *b, size_t dim, float *out)
 {
     double length_a, length_b;
@@ -145,7 +148,7 @@ cosine(const float *a, const float *b, size_t dim, float *out)
     return status;
 }
 
-static dotk_status
+IN_FLOAT_MODE static dotk_status
 angle(const float *a, const float *b, size_t dim, float *out)
 {
     double length_a, length_b, minus = 0, plus = 0;
@@ -162,7 +165,7 @@ angle(const float *a, const float *b, size_t dim, float *out)
     return DOTK_OK;
 }
 
-static dotk_status
+IN_FLOAT_MODE static dotk_status
 normalize(const float *a, size_t dim, float *out, float *norm)
 {
     const double squared = dk_sum_of_squares(a, dim);
@@ -176,7 +179,7 @@ normalize(const float *a, size_t dim, float *out, float *norm)
     return DOTK_OK;
 }
 
-static dotk_status
+IN_FLOAT_MODE static dotk_status
 project(const float *a, const float *b, size_t dim, float *out)
 {
     const double bb = dk_sum_of_squares(b, dim);
@@ -190,6 +193,15 @@ project(const float *a, const float *b, size_t dim, float *out)
     for (size_t d = 0; d < dim; d++)
         out[d] = (float)(factor * b[d]);
     return DOTK_OK;
+}
+
+float
+dotk_norm(const float *a, size_t dim)
+{
+    const uint64_t float_mode = dk_float_mode_enter();
+    const float norm = norm_of(a, dim);
+    dk_float_mode_leave(float_mode);
+    return norm;
 }
 
 dotk_status

@@ -248,9 +248,8 @@ static void
 test_fork(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_THREAD__)
-    skip(); /* it does not follow a fork() of a process with threads */
-#endif
+    if (TEST_THREAD_SANITIZER)
+        skip(); /* it does not follow a fork() of a process with threads */
     struct background background = {dk_pool_create(3), 0};
     pthread_t thread;
 
