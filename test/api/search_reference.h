@@ -141,4 +141,133 @@ reference_assert(dotk_metric metric, const struct reference_hit *sorted, size_t 
     }
 }
 
+/* ------------------------------------------------------------------------- */
+/*  Contexts, indexes, answers                                               */
+/* ------------------------------------------------------------------------- */
+
+static const dotk_metric metrics[] = {DOTK_METRIC_DOT, DOTK_METRIC_COSINE, DOTK_METRIC_L2};
+
+enum { METRICS = 3, THREADS = 3, ISAS = 3 };
+
+/*
+ * The process's ISA ($DOTK_ISA) on 1, 2 and 4 threads, and no context: context_count of them.
+ * Then each ISA that this machine has, on 2 threads: up to all_count.
+ */
+static dotk_context *contexts[THREADS + 1 + ISAS];
+static size_t context_count, all_count;
+
+static inline int
+create_contexts(void **unused)
+{
+    static const char *const isas[ISAS] = {"portable", "avx2", "avx512"};
+    static const uint32_t threads[THREADS] = {1, 2, 4};
+    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
+
+    (void)unused;
+    for (size_t t = 0; t < THREADS; t++) {
+        options.threads = threads[t];
+        assert_ok(dotk_context_create(&options, &contexts[context_count++]));
+    }
+    contexts[context_count++] = NULL;
+    all_count = context_count;
+    for (size_t i = 0; i < ISAS; i++) {
+        options.isa = isas[i];
+        options.threads = 2;
+        if (dotk_context_create(&options, &contexts[all_count]) == DOTK_OK)
+            all_count++;
+    }
+    assert_true(all_count > context_count); /* portable, at least */
+    return 0;
+}
+
+static inline int
+destroy_contexts(void **unused)
+{
+    (void)unused;
+    for (size_t c = 0; c < all_count; c++)
+        dotk_context_destroy(contexts[c]);
+    return 0;
+}
+
+static inline dotk_index *
+create(dotk_context *context, size_t dim, dotk_metric metric)
+{
+    dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
+    dotk_index *index;
+
+    options.metric = metric;
+    assert_ok(dotk_index_create(context, dim, &options, &index));
+    return index;
+}
+
+static inline void *
+allocate(size_t count, size_t size)
+{
+    void *const block = calloc(count + 1, size);
+    test_require(block != NULL, "calloc");
+    return block;
+}
+
+/* An answer: (n, k) ids and scores, n counts. */
+struct answer {
+    size_t n, k;
+    int64_t *ids;
+    float *scores;
+    size_t *counts;
+};
+
+static inline struct answer
+answer_create(size_t n, size_t k)
+{
+    return (struct answer){n, k, allocate(n * k, sizeof(int64_t)), allocate(n * k, sizeof(float)),
+                           allocate(n, sizeof(size_t))};
+}
+
+static inline void
+answer_destroy(struct answer *answer)
+{
+    free(answer->ids);
+    free(answer->scores);
+    free(answer->counts);
+}
+
+static inline void
+assert_same_answer(const struct answer *a, const struct answer *b)
+{
+    assert_memory_equal(a->ids, b->ids, a->n * a->k * sizeof *a->ids);
+    assert_memory_equal(a->scores, b->scores, a->n * a->k * sizeof *a->scores);
+    assert_memory_equal(a->counts, b->counts, a->n * sizeof *a->counts);
+}
+
+/* Searches in pieces of 'piece' queries. */
+static inline void
+search(const dotk_index *index, const float *queries, size_t stride,
+       const dotk_search_params *params, size_t piece, struct answer *answer)
+{
+    const size_t k = answer->k;
+
+    for (size_t first = 0; first < answer->n; first += piece) {
+        const size_t n = answer->n - first < piece ? answer->n - first : piece;
+        assert_ok(dotk_index_search(index, n, queries + first * stride, stride, k, params,
+                                    answer->ids + first * k, answer->scores + first * k,
+                                    answer->counts + first));
+    }
+}
+
+/* The answer to n queries must be the reference's. */
+static inline void
+assert_answer(const struct reference *ref, const float *queries, size_t stride,
+              bool (*passes)(const void *user, int64_t id), const void *user,
+              const struct answer *answer)
+{
+    struct reference_hit *const sorted = allocate(ref->count, sizeof *sorted);
+
+    for (size_t q = 0; q < answer->n; q++) {
+        const size_t found = reference_sorted(ref, queries + q * stride, passes, user, sorted);
+        reference_assert(ref->metric, sorted, found, answer->k, answer->ids + q * answer->k,
+                         answer->scores + q * answer->k, answer->counts[q]);
+    }
+    free(sorted);
+}
+
 #endif /* DOTK_TEST_SEARCH_REFERENCE_H */
