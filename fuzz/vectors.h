@@ -68,6 +68,7 @@ check_vectors(dotk_status status, const dotk_vectors *vectors, size_t size)
         for (size_t d = 0; d < vectors->dim; d++)
             sink = vectors->data[row * vectors->stride + d];
     }
+    (void)sink;
 }
 
 /* dotk_vectors_parse() and a look at the result. */

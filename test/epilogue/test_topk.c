@@ -207,7 +207,7 @@ static void
 sorting_is_exact(void **unused)
 {
     uint64_t state = 5;
-    struct dk_hit hits[MOST_KEYS], expected[MOST_KEYS];
+    struct dk_hit hits[MOST_KEYS] = {{0}}, expected[MOST_KEYS];
 
     (void)unused;
     for (size_t n = 0; n < MOST_KEYS; n++) {
