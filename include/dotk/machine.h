@@ -90,7 +90,7 @@ typedef struct dotk_timing {
 /*
  * Times 'count' things side by side: 'rounds' times each of them in turn, with a reading of the
  * yardsticks before each and after the last, because a machine drifts within seconds. A
- * fraction compares a run with the larger of the two readings around it. Runs shorter than
+ * fraction compares a run with the mean of the two readings around it. Runs shorter than
  * 20 ms are repeated and the time divided; each thing has run before it is timed.
  *
  *     rounds   at least 1; an odd number has a median of its own

@@ -93,12 +93,6 @@ take_samples(dotk_machine *machine, const dotk_timed *timed, struct samples *sam
     return status;
 }
 
-static double
-larger(double a, double b)
-{
-    return a > b ? a : b;
-}
-
 static dotk_timing
 timing_of(const struct samples *samples, size_t thing, const dotk_timed *timed)
 {
@@ -108,14 +102,16 @@ timing_of(const struct samples *samples, size_t thing, const dotk_timed *timed)
 
     for (size_t round = 0; round < rounds; round++) {
         const size_t i = round * samples->count + thing;
-        const dotk_machine_reading *const pair = &samples->reading[i];
-        column[round] = timed->bytes / samples->seconds[i] / larger(pair[0].read, pair[1].read);
+        const dotk_machine_reading *const around = &samples->reading[i];
+        const double read = (around[0].read + around[1].read) / 2;
+        column[round] = timed->bytes / samples->seconds[i] / read;
     }
     timing.fraction_of_read = median(column, rounds);
     for (size_t round = 0; round < rounds; round++) {
         const size_t i = round * samples->count + thing;
-        const dotk_machine_reading *const pair = &samples->reading[i];
-        column[round] = timed->flop / samples->seconds[i] / larger(pair[0].fma, pair[1].fma);
+        const dotk_machine_reading *const around = &samples->reading[i];
+        const double fma = (around[0].fma + around[1].fma) / 2;
+        column[round] = timed->flop / samples->seconds[i] / fma;
     }
     timing.fraction_of_fma = median(column, rounds);
     for (size_t round = 0; round < rounds; round++) {
