@@ -57,7 +57,7 @@ typedef struct dotk_dense_options {
 
 #define DOTK_DENSE_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(dotk_dense_options), DOTK_ACTIVATION_NONE, 0, 0, 0, NULL                                  \
+        sizeof(dotk_dense_options), DOTK_ACTIVATION_NONE, 0, 0, 0, NULL                            \
     }
 
 /* Weights packed for the tile engine; immutable. */
