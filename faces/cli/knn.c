@@ -129,9 +129,7 @@ fill_index(struct knn *knn)
 
     options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
     options.expect_unit = args->value[OPT_EXPECT_UNIT].given;
-    int code = cli_context(args, &knn->context);
-    if (code == CLI_OK)
-        code = cli_report(args,
+    int code = cli_report(args,
                           dotk_index_create(knn->context, knn->base->dim, &options, &knn->index),
                           knn->base_path);
     if (code != CLI_OK)

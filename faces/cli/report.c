@@ -51,22 +51,20 @@ cli_out_of_memory(const struct cli_args *args)
 int
 cli_report(const struct cli_args *args, dotk_status status, const char *path)
 {
-    enum cli_exit code = CLI_FAILURE;
-
-    switch (status) {
-    case DOTK_OK: return CLI_OK;
-    case DOTK_CANCELLED: cli_stage(NULL); return CLI_INTERRUPTED;
-    case DOTK_NO_MEMORY: code = CLI_NO_MEMORY; break;
-    case DOTK_BAD_ARGUMENT: code = path != NULL ? CLI_BAD_INPUT : CLI_USAGE; break;
-    case DOTK_IO:
-    case DOTK_CORRUPT:
-    case DOTK_UNSUPPORTED:
-    case DOTK_NOT_FOUND:
-    case DOTK_EXISTS: code = path != NULL ? CLI_BAD_INPUT : CLI_FAILURE; break;
-    default: break;
-    }
     const char *message = dotk_last_message();
-    if (path != NULL && strncmp(message, path, strlen(path)) != 0)
-        return cli_fail(args, code, "%s: %s", path, message);
-    return cli_fail(args, code, "%s", message);
+
+    if (status == DOTK_OK)
+        return CLI_OK;
+    if (status == DOTK_CANCELLED) {
+        cli_stage(NULL);
+        return CLI_INTERRUPTED;
+    }
+    if (status == DOTK_NO_MEMORY)
+        return cli_fail(args, CLI_NO_MEMORY, "out of memory: %s", message);
+    if (path == NULL)
+        return cli_fail(args, status == DOTK_BAD_ARGUMENT ? CLI_USAGE : CLI_FAILURE, "%s", message);
+    /* The readers' messages start with the path already. */
+    if (strncmp(message, path, strlen(path)) == 0)
+        return cli_fail(args, CLI_BAD_INPUT, "%s", message);
+    return cli_fail(args, CLI_BAD_INPUT, "%s: %s", path, message);
 }

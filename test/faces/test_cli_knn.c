@@ -456,6 +456,37 @@ test_reader_that_leaves(void **state)
           ">/dev/null; test ! -s pipe.err");
 }
 
+/* Not enough memory, in every place that asks for much: 5, and a message. */
+static void
+test_no_memory(void **state)
+{
+    (void)state;
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    skip(); /* a sanitizer's own memory is beyond the limit */
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    static const char *const lines[] = {
+        "knn many.u8 queries.npy --raw u8 --dim 37",    /* converted to f32 */
+        "knn many.u8.gz queries.npy --raw u8 --dim 37", /* unpacked */
+        "knn some.f32 queries.npy --raw f32 --dim 37",  /* mapped, then copied into the index */
+        "knn base.npy queries.npy -k 100000000",        /* results */
+        "inspect many.u8 --raw u8 --dim 37",
+    };
+    shell("truncate -s 370000000 many.u8; gzip -1 -k many.u8; truncate -s 259000000 some.f32");
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char command[512];
+        snprintf(command, sizeof command,
+                 "(ulimit -v 400000; '" DOTK_CLI "' %s --threads 1 --quiet 2>memory.err; "
+                 "test $? = 5 && grep -q memory memory.err) || { cat memory.err; false; }",
+                 lines[i]);
+        shell(command);
+    }
+    shell("rm many.u8 many.u8.gz some.f32 memory.err");
+}
+
 /* ------------------------------------------------------------------------- */
 /*  Interruption                                                             */
 /* ------------------------------------------------------------------------- */
@@ -478,8 +509,8 @@ interrupt_search(int signal_number)
     char *const argv[] = {"dotk",      "knn",   "many.f32",     "many.f32", "--raw",
                           "f32",       "--dim", "256",          "-k",       "5",
                           "--out-ids", "i.npy", "--out-scores", "s.npy",    NULL};
-    struct terminal *const terminal = malloc(sizeof *terminal);
-    test_require(terminal != NULL, "malloc");
+    static struct terminal whole;
+    struct terminal *const terminal = &whole;
 
     terminal_start(terminal, false, argv);
     if (!terminal_read(terminal, "searching [")) /* the bar: it has begun */
@@ -494,7 +525,6 @@ interrupt_search(int signal_number)
     assert_string_equal(terminal->text + terminal->size - 4, "\r\033[K");
     assert_false(exists("i.npy"));
     assert_false(exists("s.npy"));
-    free(terminal);
     return seconds;
 }
 
@@ -579,6 +609,7 @@ main(void)
         cmocka_unit_test(test_bad_gzip),
         cmocka_unit_test(test_outputs_that_cannot_be_written),
         cmocka_unit_test(test_reader_that_leaves),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_no_bar_without_a_terminal),
         cmocka_unit_test(test_mnist),
