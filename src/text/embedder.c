@@ -596,7 +596,7 @@ transform(struct dk_call *call, struct transformation *t)
     t->status = dk_call_alloc(call, tasks, sizeof *t->status);
     t->scratch = dk_alloc_array(slots, sizeof *t->scratch);
     dotk_status status;
-    if (t->status == NULL || !allocate_scratch(t->embedder, slots, t->scratch))
+    if (!allocate_scratch(t->embedder, slots, t->scratch) || t->status == NULL)
         status = dk_fail_memory(slots * sizeof *t->scratch, "embedding");
     else
         status = dk_call_run(call, tasks, transform_task, t);
@@ -623,10 +623,10 @@ dotk_embedder_create(dotk_context *context, const dotk_embedder_options *options
         !(options->latent_share >= 0 && options->latent_share <= 1))
         return dk_fail(DOTK_BAD_ARGUMENT, "options->latent_share is %g: take one from 0 to 1",
                        (double)options->latent_share);
-    if (options != NULL && options->lexical_dim + options->latent_dim > 65536)
+    if (options != NULL && (options->lexical_dim > 32768 || options->latent_dim > 32768))
         return dk_fail(DOTK_BAD_ARGUMENT,
-                       "options->lexical_dim + latent_dim is %zu: at most 65536 dimensions",
-                       options->lexical_dim + options->latent_dim);
+                       "options->lexical_dim is %zu and latent_dim %zu: at most 32768 each",
+                       options->lexical_dim, options->latent_dim);
     dotk_embedder *const e = dk_alloc(sizeof *e);
     if (e == NULL)
         return dk_fail_memory(sizeof *e, "an embedder");
