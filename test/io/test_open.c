@@ -195,6 +195,40 @@ test_alignment_in_the_file(void **state)
     }
 }
 
+/* Whether the file is mapped into this process. */
+static bool
+is_mapped(void)
+{
+    char line[1024];
+    bool found = false;
+    FILE *const maps = fopen("/proc/self/maps", "r");
+
+    test_require(maps != NULL, "/proc/self/maps");
+    while (fgets(line, sizeof line, maps) != NULL)
+        found |= strstr(line, path) != NULL;
+    fclose(maps);
+    return found;
+}
+
+static void
+test_nothing_stays_mapped(void **state)
+{
+    const dotk_vectors_options f32 = raw(DOTK_RAW_F32, 1), u8 = raw(DOTK_RAW_U8, 1);
+    dotk_vectors *vectors;
+
+    (void)state;
+    test_temp_file(path, folder, "x.raw", "abcd", 4);
+    assert_ok(dotk_vectors_open(path, &f32, &vectors));
+    assert_true(is_mapped());
+    dotk_vectors_close(vectors);
+    assert_false(is_mapped());
+    assert_ok(dotk_vectors_open(path, &u8, &vectors)); /* converted */
+    assert_false(is_mapped());
+    dotk_vectors_close(vectors);
+    assert_status(dotk_vectors_open(path, NULL, &vectors), DOTK_UNSUPPORTED);
+    assert_false(is_mapped());
+}
+
 /* A caller that flushes denormals still gets them from an f64 file. */
 static void
 test_float_mode(void **state)
@@ -266,6 +300,7 @@ main(void)
         cmocka_unit_test(test_no_vector_file),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_opened, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_alignment_in_the_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_nothing_stays_mapped, set_up, tear_down),
         cmocka_unit_test(test_float_mode),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
     };

@@ -231,7 +231,8 @@ static void
 test_softmax_of_odd_values(void **state)
 {
     const float all_masked[] = {-INFINITY, -INFINITY}, masked[] = {-INFINITY, 3, 3},
-                with_nan[] = {1, NAN, 2}, with_infinity[] = {1, INFINITY}, far[] = {3e38f, -3e38f};
+                with_nan[] = {1, NAN, 2}, masked_and_nan[] = {-INFINITY, NAN},
+                with_infinity[] = {1, INFINITY}, far[] = {3e38f, -3e38f};
     float out[3];
 
     (void)state;
@@ -241,6 +242,8 @@ test_softmax_of_odd_values(void **state)
     assert_true(out[0] == 0 && out[1] == 0.5f && out[2] == 0.5f);
     assert_ok(dotk_softmax(with_nan, 3, 1, out));
     assert_true(isnan(out[0]) && isnan(out[1]) && isnan(out[2]));
+    assert_ok(dotk_softmax(masked_and_nan, 2, 1, out));
+    assert_true(isnan(out[0]) && isnan(out[1]));
     assert_ok(dotk_softmax(with_infinity, 2, 1, out));
     assert_true(isnan(out[0]) && isnan(out[1]));
     assert_ok(dotk_softmax(far, 2, 1e-45f, out));
