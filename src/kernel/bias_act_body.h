@@ -40,32 +40,33 @@ polynomial(vec x, const float *coefficient, const int count)
 }
 
 /*
- * e^-y = *power * (1 - result) * 2^-raise, for y in [0, 120]; 'excess' is what y is more than
- * meant. *power is 2^(n + raise), |result| below 0.42.
+ * e^-(u v) = *power * (1 - result) * 2^-raise, for u v in [0, 120], which is not rounded before
+ * it is raised. *power is 2^(n + raise), |result| below 0.42.
  */
 ACT_FN vec
-exp_parts(vec y, vec excess, const unsigned raise, vec *power)
+exp_parts(vec u, vec v, const unsigned raise, vec *power)
 {
     /* (e^r - 1 - r) / r^2 on |r| <= 0.347, for r = -s. */
     static const float coefficient[] = {0x1.6a452cp-10f, -0x1.1239aap-7f, 0x1.5558b8p-5f,
                                         -0x1.555492p-3f, 0x1.fffffcp-2f};
-    const vec shifted = vec_fma(y, vec_set(-0x1.715476p0f), vec_set(ACT_ROUND)); /* log2 e */
+    const vec minus_log2_e = vec_set(-0x1.715476p0f);
+    const vec shifted = vec_fma(vec_mul(u, minus_log2_e), v, vec_set(ACT_ROUND));
     const vec n = vec_sub(shifted, vec_set(ACT_ROUND));
-    vec s = vec_fma(n, vec_set(0x1.62e43p-1f), y); /* ln 2; exact: y is that near to -n ln 2 */
-    s = vec_fma(n, vec_set(-0x1.05c610p-29f), s);  /* ln 2 - fl(ln 2) */
-    s = vec_sub(s, excess);
+    /* ln 2 in 15 bits, so that n times it is exact, and the rest. */
+    vec s = vec_fma(u, v, vec_mul(n, vec_set(0x1.62e4p-1f)));
+    s = vec_fma(n, vec_set(0x1.7f7d1cp-20f), s);
     *power = vec_shift_to_power(shifted, (127u + raise) << 23);
     return vec_fnma(vec_mul(s, s), polynomial(s, coefficient, 5), s);
 }
 
-/* e^-y times 2^64. */
+/* e^-(u v) times 2^64. */
 ACT_FN vec
-raised_exp(vec y, vec excess)
+raised_exp(vec u, vec v)
 {
     vec power;
-    const vec rest = exp_parts(y, excess, ACT_RAISED_BY, &power);
+    const vec rest = exp_parts(u, v, ACT_RAISED_BY, &power);
 
-    return vec_mul(power, vec_sub(vec_set(1), rest));
+    return vec_fnma(power, rest, power);
 }
 
 /* x F(x), from a tail(a) raised. */
@@ -79,25 +80,20 @@ ACT_FN vec
 gelu(vec x)
 {
     static const float coefficient[] = {
-        -0x1.8a369ep-6f, 0x1.18c390p-4f, -0x1.88b572p-5f, 0x1.ae290ep-8f,  -0x1.7fd75cp-5f,
-        -0x1.de922ap-8f, 0x1.ef2538p-4f, 0x1.0d83e0p-3f,  -0x1.1985a6p-1f, 0.5f};
+        -0x1.0a2796p-18f, 0x1.f26edep-16f, -0x1.c8c82ep-15f, 0x1.3c4494p-16f, -0x1.840010p-12f,
+        -0x1.4168f2p-13f, 0x1.b2be6ap-8f,  0x1.375796p-6f,   -0x1.abe9dcp-3f, 0.5f};
     const vec a = vec_smaller(vec_set(14.5f), vec_abs(x));
-    const vec square = vec_mul(a, a);
-    const vec excess = vec_fnma(a, a, square);
-    const vec half = vec_set(0.5f);
-    const vec exp = raised_exp(vec_mul(half, square), vec_mul(half, excess));
-    const vec stretch = vec_set(0.38f);
-    const vec t = vec_div(a, vec_fma(a, stretch, vec_set(1)));
-    const vec ratio = vec_mul(t, polynomial(vec_mul(t, stretch), coefficient, 10));
+    const vec exp = raised_exp(vec_mul(a, vec_set(0.5f)), a);
+    const vec t = vec_div(a, vec_fma(a, vec_set(0.38f), vec_set(1)));
 
-    return without_tail(x, vec_mul(exp, ratio));
+    return without_tail(x, vec_mul(exp, vec_mul(t, polynomial(t, coefficient, 10))));
 }
 
-/* x / (1 + e^-y) with y of the sign of x, given |y| and what |x| is where that stops. */
+/* x / (1 + e^-y) where y has the sign of x and |y| = a v; a is |x|, or where that stops. */
 ACT_FN vec
-times_logistic(vec x, vec a, vec y)
+times_logistic(vec x, vec a, vec v)
 {
-    const vec exp = raised_exp(y, vec_set(0));
+    const vec exp = raised_exp(a, v);
     const vec divisor = vec_fma(exp, vec_set(ACT_UNRAISED), vec_set(1));
 
     return without_tail(x, vec_div(vec_mul(a, exp), divisor));
@@ -110,21 +106,19 @@ gelu_tanh(vec x)
     /* 2 sqrt(2 / pi) and that times 0.044715 */
     const vec slope = vec_fma(vec_mul(a, a), vec_set(0x1.2444f2p-4f), vec_set(0x1.988454p0f));
 
-    return times_logistic(x, a, vec_mul(a, slope));
+    return times_logistic(x, a, slope);
 }
 
 ACT_FN vec
 silu(vec x)
 {
-    const vec a = vec_smaller(vec_set(112), vec_abs(x));
-
-    return times_logistic(x, a, a);
+    return times_logistic(x, vec_smaller(vec_set(112), vec_abs(x)), vec_set(1));
 }
 
 ACT_FN vec
 sigmoid(vec x)
 {
-    const vec exp = raised_exp(vec_smaller(vec_set(112), vec_abs(x)), vec_set(0));
+    const vec exp = raised_exp(vec_smaller(vec_set(112), vec_abs(x)), vec_set(1));
     const vec divisor = vec_fma(exp, vec_set(ACT_UNRAISED), vec_set(1));
     const vec raised = vec_div(exp, divisor);
 
@@ -137,7 +131,7 @@ hyperbolic_tangent(vec x)
 {
     const vec a = vec_smaller(vec_set(10), vec_abs(x));
     vec power;
-    const vec rest = exp_parts(vec_add(a, a), vec_set(0), 0, &power);
+    const vec rest = exp_parts(a, vec_set(2), 0, &power);
     const vec rise = vec_fma(power, rest, vec_sub(vec_set(1), power)); /* 1 - e^-2a */
 
     return vec_with_sign(vec_div(rise, vec_sub(vec_set(2), rise)), x);

@@ -1,13 +1,14 @@
 /*
  * grid.c - rows against columns, three ways
  *
- * "panels"  columns that come packed. A chunk of rows that fits L2 passes under one panel after
- *           the other, row by row broadcast; meanwhile the next panel is prefetched, some lines
- *           with each tile:
+ * "panels"  columns that come packed. A chunk of rows passes under one panel after the other, row
+ *           by row broadcast; meanwhile the next panel is prefetched, some lines with each tile:
  *
  *               for each task: a chunk of rows x a range of panels       (shared by threads)
  *                 for each panel                                         (L2, its chain L1)
- *                   for each group of 6 .. 12 rows: one tile             (registers)
+ *                   for each group of 6 .. 12 rows: one tile             (registers, rows L1)
+ *
+ *           Rows come from L3 or L2 at 2 bytes a cycle, which the CPU's own prefetching hides.
  *
  * "pack"    row-major columns: the same, but a task packs a panel when it comes to it, into
  *           memory of its thread that never leaves L2, and takes long chunks of rows, so that
@@ -24,10 +25,10 @@
 #include <string.h>
 
 enum {
-    CHUNK_BYTES = 256 << 10, /* of rows under packed panels: L2 holds them and two panels       */
-    CHUNK_ROWS_MIN = 48,     /* where rows are long; a multiple of the tile's height            */
-    PACK_ROWS = 1008,        /* under one packed panel: packing is then some hundredth          */
-    BYTES_PER_MS = 16 << 20, /* what memory delivers, roughly                                   */
+    CHUNK_BYTES = 1 << 20,   /* of rows under packed panels: enough tiles to prefetch a panel in */
+    CHUNK_ROWS_MIN = 48,     /* where rows are long                                              */
+    PACK_ROWS = 1008,        /* under a panel packed for them: packing is then some hundredth    */
+    BYTES_PER_MS = 16 << 20, /* what memory delivers, roughly                                    */
 };
 
 /* A task takes about this long: prompt to cancel, long beside waking a thread. */
@@ -199,12 +200,12 @@ cut(struct job *job, size_t slots)
     const double row_ms = 2.0 * DK_PANEL * (double)grid->dim / job->kernels->softmax_v->flop_per_ms;
     size_t rows = job->path == PACK ? PACK_ROWS : (size_t)(CHUNK_BYTES / row_bytes);
 
-    if (rows * row_ms > 4 * TASK_MS)
+    if ((double)rows * row_ms > 4 * TASK_MS)
         rows = (size_t)(4 * TASK_MS / row_ms);
-    rows = dk_max(CHUNK_ROWS_MIN, rows / CHUNK_ROWS_MIN * CHUNK_ROWS_MIN);
-    job->chunk_rows = dk_min(rows, grid->row_count);
+    rows = dk_max(CHUNK_ROWS_MIN, rows);
+    const size_t chunks = (grid->row_count - 1) / rows + 1;
+    job->chunk_rows = (grid->row_count - 1) / chunks + 1; /* no short last one */
 
-    const size_t chunks = (grid->row_count - 1) / job->chunk_rows + 1;
     const double arithmetic_ms = (double)job->chunk_rows * row_ms;
     const double memory_ms = DK_PANEL * row_bytes / BYTES_PER_MS;
     const double panel_ms = arithmetic_ms > memory_ms ? arithmetic_ms : memory_ms;
@@ -213,7 +214,8 @@ cut(struct job *job, size_t slots)
     const size_t least = (size_t)(TASK_MS / 10 / panel_ms) + 1;
     const size_t most = (size_t)(TASK_MS / panel_ms) + 1;
     job->chunk_panels = dk_min(dk_max(least, dk_min(even, most)), job->panels);
-    return chunks * ((job->panels - 1) / job->chunk_panels + 1);
+    return ((grid->row_count - 1) / job->chunk_rows + 1) *
+           ((job->panels - 1) / job->chunk_panels + 1);
 }
 
 dotk_status
