@@ -1,5 +1,6 @@
 # Tests: every test/<room>/test_WHAT.c is one cmocka program, run once for each instruction set
-# that this machine has (test_WHAT/avx2, ...). test/long/ is built, and run by `ctest -C Long`.
+# that this machine has (test_WHAT/avx2, ...). test/long/ is built, and run by `ctest -C Long`;
+# a program there that is not called test_WHAT is run once, and ends with 77 when it lacks data.
 # test/<room>/WHAT.sh is run once, with the build folder as its argument.
 
 # Real data: a folder with a subfolder for each set (mnist/, ...), given or beside the repository.
@@ -107,6 +108,16 @@ if(CMOCKA_FOUND)
 else()
   message(STATUS "cmocka is not installed: no test programs")
 endif()
+
+# Programs of their own, which compare the instruction sets themselves.
+file(GLOB long CONFIGURE_DEPENDS test/long/*.c)
+list(FILTER long EXCLUDE REGEX "/test_[^/]*$")
+foreach(source ${long})
+  cmake_path(GET source STEM name)
+  dotk_program(long-${name} ${source})
+  dotk_test(long/${name} CONFIGURATION Long TIMEOUT 3600 LABELS long
+            COMMAND $<TARGET_FILE:long-${name}>)
+endforeach()
 
 file(GLOB_RECURSE scripts CONFIGURE_DEPENDS test/*.sh)
 foreach(script ${scripts})
