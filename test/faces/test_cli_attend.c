@@ -237,14 +237,18 @@ test_svg(void **state)
     free(svg);
 
     save_text("example.svg", "older");
-    dotk("attend --example --svg /dev/full");
-    assert_refused(1, "--svg /dev/full: No space left on device");
+    /* A device is written to, not replaced. The link would be what a wrong command replaces. */
+    shell("ln -s /dev/full full");
+    dotk("attend --example --svg full");
+    assert_refused(1, "--svg full: No space left on device");
+    shell("test -c full && rm full");
     shell("(ulimit -f 0; trap '' XFSZ; '" DOTK_CLI "' attend --example --svg example.svg "
           "2>/dev/null | cat >/dev/null)");
     svg = read_whole("example.svg", NULL);
     assert_string_equal(svg, "older");
     free(svg);
-    dotk("attend --example --svg /dev/stdout | grep -c -e '^</svg>' -e '^Where the query looks'");
+    shell("ln -s /dev/stdout to_stdout");
+    dotk("attend --example --svg to_stdout | grep -c -e '^</svg>' -e '^Where the query looks'");
     assert_string_equal(ran.out, "2\n");
 }
 
