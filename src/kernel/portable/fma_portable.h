@@ -26,12 +26,12 @@ dk_fma_portable(float a, float b, float c)
     /* sum + error is the exact value (Knuth's two-sum). */
     const double part = sum - product;
     const double error = (product - (sum - part)) + (c - part);
-    int64_t bits;
+    uint64_t bits, error_bits;
     memcpy(&bits, &sum, sizeof bits);
-    /* Towards the error: up one ulp in magnitude when it has the sum's sign, else down. */
-    const int64_t inexact = -(int64_t)((error > 0) | (error < 0)); /* not for NaN */
-    const int64_t direction = 1 - 2 * (int64_t)((error > 0) ^ (sum > 0));
-    bits += direction & inexact & -(~bits & 1);
+    memcpy(&error_bits, &error, sizeof error_bits);
+    /* Towards zero, by one ulp where the error points there; then odd. */
+    const uint64_t inexact = (error < 0 ? 1 : 0) | (error > 0 ? 1 : 0); /* not for NaN */
+    bits = (bits - ((bits ^ error_bits) >> 63 & inexact)) | inexact;
     memcpy(&sum, &bits, sizeof sum);
     return (float)sum;
 #endif
