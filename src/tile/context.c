@@ -12,7 +12,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { MAX_THREADS = 1024 };
+enum {
+    MAX_THREADS = 1024,
+    PART_STEPS = 1000, /* of progress */
+};
 
 struct dk_scratch {
     struct dk_scratch *next;
@@ -195,12 +198,27 @@ dk_call_alloc(struct dk_call *call, size_t count, size_t size)
     return dk_arena_array(&call->scratch->arena, count, size);
 }
 
+/* Progress of one part of a call among others. */
+static int
+report_part(void *user, uint64_t done, uint64_t total)
+{
+    const struct dk_call *const call = user;
+    const dotk_context *const context = call->context;
+
+    return context->progress(context->progress_user,
+                             PART_STEPS * call->part + PART_STEPS * done / total,
+                             PART_STEPS * (uint64_t)call->parts);
+}
+
 dotk_status
 dk_call_run(struct dk_call *call, size_t tasks, dk_task_fn *run, void *arg)
 {
     dotk_context *const context = call->context;
+    const bool whole = context->progress == NULL || call->parts == 0 || tasks == 0;
+    dotk_progress *const progress = whole ? context->progress : report_part;
+    void *const user = whole ? context->progress_user : call;
 
-    if (!dk_pool_run(context->pool, tasks, run, arg, context->progress, context->progress_user))
+    if (!dk_pool_run(context->pool, tasks, run, arg, progress, user))
         return dk_fail(DOTK_CANCELLED, "cancelled by the progress function");
     return DOTK_OK;
 }

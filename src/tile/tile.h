@@ -24,6 +24,11 @@ struct dk_call {
     size_t slots; /* most participants of dk_call_run() */
     struct dk_scratch *scratch;
     uint64_t float_mode;
+    /*
+     * Which of how many equal parts of the public call the next dk_call_run() is, so that the
+     * progress function sees one steady count; parts 0: the whole.
+     */
+    size_t part, parts;
 };
 
 /* Begins a call on 'context' (NULL: the calling thread alone). Errors: DOTK_NO_MEMORY. */

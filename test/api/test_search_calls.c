@@ -99,6 +99,58 @@ progress_can_cancel(void **unused)
     free(rows);
 }
 
+struct seen {
+    uint64_t calls, done, total;
+    bool steady;
+};
+
+static int
+watch(void *user, uint64_t done, uint64_t total)
+{
+    struct seen *const seen = user;
+
+    seen->steady = seen->steady && done >= seen->done && (seen->calls == 0 || total == seen->total);
+    *seen = (struct seen){seen->calls + 1, done, total, seen->steady};
+    return 0;
+}
+
+static void
+progress_is_one_steady_count(void **unused)
+{
+    enum { COUNT = 3000, DIM = 2, QUERIES = 2500 };
+    static const size_t ks[] = {1, 400}; /* lists that are sorted by the caller, and by threads */
+    float *const rows = allocate(COUNT * DIM, sizeof *rows);
+    uint64_t state = 14;
+
+    (void)unused;
+    test_random_floats(&state, rows, COUNT * DIM);
+    for (size_t turn = 0; turn < 8; turn++) {
+        const size_t k = ks[turn % 2], n = turn % 4 < 2 ? QUERIES : 3;
+        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
+        struct answer answer = answer_create(n, k);
+        struct seen seen = {.steady = true};
+        dotk_context *context;
+        dotk_hits *hits;
+
+        options.threads = turn < 4 ? 1 : 2;
+        options.progress = watch;
+        options.progress_user = &seen;
+        assert_ok(dotk_context_create(&options, &context));
+        dotk_index *const index = create(context, DIM, DOTK_METRIC_DOT);
+        assert_ok(dotk_index_add(index, COUNT, rows, 0, NULL));
+        search(index, rows, DIM, NULL, n, &answer);
+        assert_true(seen.steady && seen.calls > 1 && seen.done == seen.total);
+        seen = (struct seen){.steady = true};
+        assert_ok(dotk_index_range(index, n, rows, 0, 0.9f, NULL, &hits));
+        assert_true(seen.steady && seen.calls > 1 && seen.done == seen.total);
+        dotk_hits_destroy(hits);
+        dotk_index_destroy(index);
+        dotk_context_destroy(context);
+        answer_destroy(&answer);
+    }
+    free(rows);
+}
+
 /* ------------------------------------------------------------------------- */
 /*  Threads of the caller                                                    */
 /* ------------------------------------------------------------------------- */
@@ -259,6 +311,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_plan_is_what_runs),
         cmocka_unit_test(progress_can_cancel),
+        cmocka_unit_test(progress_is_one_steady_count),
         cmocka_unit_test(many_threads_search_one_index),
         cmocka_unit_test(merged_shards_are_one_search),
         cmocka_unit_test(merge_keeps_the_better_of_two_and_pads),

@@ -139,16 +139,29 @@ finish_task(void *arg, size_t task, size_t slot)
     }
 }
 
+/* Queries whose lists one task merges and sorts. */
+static size_t
+task_queries(const struct dk_topk *topk)
+{
+    const size_t entries = dk_topk_query_bytes(topk->slots, topk->k) / sizeof(struct dk_hit);
+    return TASK_HITS / dk_min(TASK_HITS, entries);
+}
+
+size_t
+dk_topk_finish_tasks(const struct dk_topk *topk)
+{
+    return (topk->queries - 1) / task_queries(topk) + 1;
+}
+
 dotk_status
 dk_topk_finish(struct dk_topk *topk, struct dk_call *call)
 {
-    const size_t entries = dk_topk_query_bytes(topk->slots, topk->k) / sizeof(struct dk_hit);
-    const struct finish finish = {topk, TASK_HITS / dk_min(TASK_HITS, entries)};
-    const size_t tasks = (topk->queries - 1) / finish.task_queries + 1;
+    struct finish finish = {topk, task_queries(topk)};
+    const size_t tasks = dk_topk_finish_tasks(topk);
 
     if (tasks > 1)
-        return dk_call_run(call, tasks, finish_task, (void *)&finish);
-    finish_task((void *)&finish, 0, 0);
+        return dk_call_run(call, tasks, finish_task, &finish);
+    finish_task(&finish, 0, 0);
     return DOTK_OK;
 }
 

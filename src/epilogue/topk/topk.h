@@ -28,7 +28,10 @@ size_t dk_topk_query_bytes(size_t slots, size_t k);
 dotk_status dk_topk_init(struct dk_topk *topk, struct dk_call *call, size_t queries, size_t k,
                          const int64_t *ids, bool ascending);
 
-/* Merges the slots and sorts every list, sharing the work. Errors: DOTK_CANCELLED. */
+/* How many tasks dk_topk_finish() will share out; 1: so little that the caller does it. */
+size_t dk_topk_finish_tasks(const struct dk_topk *topk);
+
+/* Merges the slots and sorts every list. Errors: DOTK_CANCELLED. */
 dotk_status dk_topk_finish(struct dk_topk *topk, struct dk_call *call);
 
 /* The *count <= k hits of one query, best first, once finished. */

@@ -200,7 +200,7 @@ struct route {
     const struct dk_mask *mask; /* NULL: every row passes */
     size_t passing;             /* rows that pass the filter */
     size_t k;                   /* at most that many can be found */
-    size_t batch;               /* queries at a time */
+    size_t batch, batches;      /* queries at a time, and how often */
     const char *path, *kernel;
 };
 
@@ -238,6 +238,7 @@ route_init(struct route *route, const struct dotk_index *index, const struct dk_
         return DOTK_OK;
     route->k = dk_min(request->k, route->passing);
     route->batch = batch_of(index, call, request->n, route->k);
+    route->batches = (request->n - 1) / route->batch + 1;
     const size_t first = dk_min(route->batch, request->n);
     route->path = dk_scan_path(first);
     route->kernel = dk_scan_kernel(call->kernels, first);
@@ -302,8 +303,13 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
     if (status != DOTK_OK)
         return status;
     status = dk_topk_init(&topk, &call, n, route->k, ids->id, dk_ids_ascending(ids));
-    if (status == DOTK_OK)
+    if (status == DOTK_OK) {
+        const size_t runs = dk_topk_finish_tasks(&topk) > 1 ? 2 : 1;
+        call.part = first / route->batch * runs;
+        call.parts = route->batches * runs;
         status = scan(flat, request, route, &call, first, n, &topk.epilogue);
+        call.part += runs - 1;
+    }
     if (status == DOTK_OK)
         status = dk_topk_finish(&topk, &call);
     for (size_t q = 0; status == DOTK_OK && q < n; q++) {
@@ -356,6 +362,8 @@ range_batch(const struct flat *flat, const struct dk_request *request, const str
     if (status != DOTK_OK)
         return status;
     dk_range_begin(range, first, n);
+    call.part = first / route->batch;
+    call.parts = route->batches;
     status = scan(flat, request, route, &call, first, n, &range->epilogue);
     dk_call_end(&call);
     return status == DOTK_OK ? dk_range_check(range) : status;
