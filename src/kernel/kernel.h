@@ -141,6 +141,7 @@ typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size
 /* Everything one instruction set offers. No member is NULL. */
 struct dk_kernels {
     const char *isa; /* as in isa.def */
+    double pace;     /* roughly, in flop a second: how much work makes a short task */
 
     dk_tile_f32_fn *tile_f32[DK_SCORE_KINDS];
     const char *tile_f32_name; /* "tile_f32_<isa>", for plans and statistics */

@@ -32,7 +32,7 @@ enum {
     TASK_BYTES = 16 << 20, /* about half a millisecond of reading                         */
 };
 
-static const double TASK_FLOP = 2e8; /* about a millisecond of arithmetic */
+static const double TASK_SECONDS = 2e-3; /* of arithmetic, by the pace of the kernels */
 
 size_t
 dk_scan_batch(size_t dim)
@@ -370,8 +370,7 @@ rows_per_task(const struct dk_call *call, const struct dk_scan *scan, size_t uni
 {
     const double flop = 2.0 * (double)scan->dim * (double)scan->query_count;
     const double bytes = sizeof(float) * (double)scan->dim;
-    const double by_time = flop / TASK_FLOP > bytes / TASK_BYTES ? TASK_FLOP / flop
-                                                                 : TASK_BYTES / bytes;
+    const double by_time = fmin(TASK_SECONDS * call->kernels->pace / flop, TASK_BYTES / bytes);
     const size_t even = scan->count / (4 * call->slots) + 1;
     return dk_round_up(dk_min((size_t)by_time + 1, even), unit);
 }

@@ -3,6 +3,7 @@
 
 const struct dk_kernels dk_kernels_avx2 = {
     .isa = "avx2",
+    .pace = 4e10,
     .tile_f32 = {[DK_SCORE_DOT] = dk_tile_dot_f32_avx2, [DK_SCORE_L2] = dk_tile_l2_f32_avx2},
     .tile_f32_name = "tile_f32_avx2",
     .tile_rows = {0, 6, 6, 6, 6},

@@ -38,12 +38,17 @@ step(const enum dk_score score, const size_t rows, const float *const row[MAX_RO
     }
 }
 
+/* What is left to prefetch. */
+struct ahead {
+    const char *at;
+    size_t lines;
+};
+
 /* 16 columns from 'panel' on, into tile[.][0 .. 15]; 'score' and 'rows' are constants. */
 DK_INLINE TARGET void
 columns(const enum dk_score score, const size_t rows, const struct dk_tile_f32 *args,
-        const float *panel, float *tile, const char **ahead)
+        const float *panel, float *tile, struct ahead *ahead)
 {
-    const char *const ahead_end = args->ahead + args->ahead_lines * 64;
     const size_t dim = args->dim;
     const float *row[MAX_ROWS];
 
@@ -58,9 +63,10 @@ columns(const enum dk_score score, const size_t rows, const struct dk_tile_f32 *
         for (size_t r = 0; r < rows; r++)
             chain[r][0] = chain[r][1] = _mm256_setzero_ps();
         for (size_t d = start; d < end; d++) {
-            if (d % 2 == 0 && *ahead < ahead_end) {
-                PREFETCH_L2(*ahead);
-                *ahead += 64;
+            if (d % 2 == 0 && ahead->lines > 0) {
+                PREFETCH_L2(ahead->at);
+                ahead->at += 64;
+                ahead->lines--;
             }
             step(score, rows, row, d, panel + d * DK_PANEL, chain);
         }
@@ -97,7 +103,7 @@ columns_above(size_t rows, const float *tile, const float *threshold)
 DK_INLINE TARGET uint64_t
 tile_body(const enum dk_score score, const size_t rows, const struct dk_tile_f32 *args)
 {
-    const char *ahead = args->ahead;
+    struct ahead ahead = {args->ahead, args->ahead_lines};
     uint64_t above = args->threshold == NULL ? ~UINT64_C(0) : 0;
 
     for (size_t c = 0; c < args->cols; c += COLS) {

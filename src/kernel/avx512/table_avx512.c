@@ -4,6 +4,7 @@
 
 const struct dk_kernels dk_kernels_avx512 = {
     .isa = "avx512",
+    .pace = 1e11,
     .tile_f32 = {[DK_SCORE_DOT] = dk_tile_dot_f32_avx512, [DK_SCORE_L2] = dk_tile_l2_f32_avx512},
     .tile_f32_name = "tile_f32_avx512",
     .tile_rows = {0, 12, 12, 8, 6},

@@ -89,7 +89,7 @@ tile_body(const enum dk_score score, const size_t rows, const size_t vecs,
     const size_t dim = args->dim;
     const float *panel = args->panel;
     const char *ahead = args->ahead;
-    const char *const ahead_end = ahead + args->ahead_lines * 64;
+    const char *const ahead_end = args->ahead_lines > 0 ? ahead + args->ahead_lines * 64 : ahead;
     const float *row[DK_TILE_ROWS];
     __m512 chain[DK_TILE_ROWS][4];
 

@@ -3,6 +3,7 @@
 
 const struct dk_kernels dk_kernels_portable = {
     .isa = "portable",
+    .pace = 1e9,
     .tile_f32 =
         {[DK_SCORE_DOT] = dk_tile_dot_f32_portable, [DK_SCORE_L2] = dk_tile_l2_f32_portable},
     .tile_f32_name = "tile_f32_portable",
