@@ -16,7 +16,7 @@
  * Sums restart at chunks of 1,024 keys counted from key 0, and chunks are merged from
  * left to right; work is cut only there. So the bits of a row do not depend on threads,
  * on the batch, or on how many queries are asked at once: decoding one query gives the
- * bits of a whole prefill.
+ * bits of a whole prefill. Between instruction sets they may differ, within the bound below.
  *
  * |out - exact| <= 2e-6 * max |V| of the row, for scores of a size that softmax can tell
  * apart in f32 (|score| up to about 20).
