@@ -10,8 +10,8 @@
  * Metrics: dot and cosine, higher is better; l2 is the *squared* distance, lower is
  * better. "Best first" means that, then id ascending. Under cosine the library
  * normalises rows and queries itself, keeps each row's norm and refuses zero vectors.
- * Rows and queries whose squared norm is not finite (a NaN, an infinity, an overflow)
- * are refused: the whole call fails, and the message names the row.
+ * Rows and queries with a NaN, an infinity or a squared norm above 2^125 (a score could
+ * overflow) are refused: the whole call fails, and the message names the row.
  *
  * A flat search is exact, and its bits are the same for any number of threads, batch
  * size and instruction set (see dotk/vector.h for the order of additions).
@@ -121,7 +121,8 @@ DOTK_API dotk_status dotk_index_reconstruct(const dotk_index *index, int64_t id,
 /* ------------------------------------------------------------------------- */
 
 /*
- * Which ids may be returned. At most one of the two forms is given.
+ * Which ids may be returned. At most one of the two forms is given; neither of them lets
+ * nothing through.
  *     bitmap      bit (id % 8) of byte (id / 8), for ids below bitmap_bits; ids from
  *                 there on are excluded
  *     ids         id_count ids in strictly ascending order
@@ -137,7 +138,8 @@ typedef struct dotk_filter {
 typedef struct dotk_search_stats {
     uint64_t rows_scored;   /* query-row pairs that were scored                           */
     uint64_t rows_filtered; /* pairs that the filter excluded (scored or not)             */
-    uint64_t candidates;    /* scores that passed the threshold of their time             */
+    uint64_t candidates;    /* scores that passed the threshold of their time: depends on */
+                            /* the number of threads                                      */
     double seconds;         /* wall-clock time                                            */
     const char *path;       /* static text: "few", "batch", "empty"; see dotk_index_plan() */
     const char *kernel;     /* static text: the kernel that ran, "-" for none             */
@@ -146,7 +148,8 @@ typedef struct dotk_search_stats {
 typedef struct dotk_search_params {
     size_t struct_size;        /* set by DOTK_SEARCH_PARAMS_INIT                           */
     const dotk_filter *filter; /* NULL: every row                                          */
-    int32_t clip_at_zero;      /* 1: report max(score, 0); order and choice do not change  */
+    int32_t clip_at_zero;      /* 1: report max(score, 0); order, choice and the filling   */
+                               /* where rows are lacking do not change                     */
     dotk_search_stats *stats;  /* NULL, or receives what the call did                      */
 } dotk_search_params;
 
@@ -200,7 +203,7 @@ DOTK_API void dotk_hits_destroy(dotk_hits *hits);
  * Writes one line saying which path and kernel dotk_index_search(n, k, params) would
  * take on this index now, and why; always terminated, cut to 'capacity' bytes. The first
  * two words are the path and kernel that dotk_search_stats would report.
- * Threads: shared-read. Errors: DOTK_BAD_ARGUMENT.
+ * Threads: shared-read. Errors: DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY.
  */
 DOTK_API dotk_status dotk_index_plan(const dotk_index *index, size_t n, size_t k,
                                      const dotk_search_params *params, char *out, size_t capacity);
@@ -213,7 +216,8 @@ DOTK_API dotk_status dotk_index_plan(const dotk_index *index, size_t n, size_t k
  *     ids, scores           (lists, k)
  *     out_ids, out_scores   k entries; must not overlap the inputs
  *
- * Threads: pure. Errors: DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY.
+ * Threads: pure. Errors: DOTK_BAD_ARGUMENT (k = 0, an id below DOTK_NO_ID, a NaN score),
+ *          DOTK_NO_MEMORY.
  */
 DOTK_API dotk_status dotk_topk_merge(dotk_metric metric, size_t lists, size_t k, const int64_t *ids,
                                      const float *scores, int64_t *out_ids, float *out_scores);
