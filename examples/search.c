@@ -8,11 +8,12 @@ main(void)
     const float rows[3][4] = {
         {0.9f, 0.3f, 0.1f, 0}, {0.8f, 0.4f, 0.15f, 0}, {-0.1f, 0.2f, 0.9f, 0}};
     const float query[4] = {1, 0.4f, 0.1f, 0};
-    const dotk_index_options options = {sizeof options, DOTK_INDEX_FLAT, DOTK_METRIC_COSINE, 0};
+    dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
     dotk_index *index;
     int64_t ids[2];
     float scores[2];
 
+    options.metric = DOTK_METRIC_COSINE;
     if (dotk_index_create(NULL, 4, &options, &index) != DOTK_OK ||
         dotk_index_add(index, 3, rows[0], 0, NULL) != DOTK_OK ||
         dotk_index_search(index, 1, query, 0, 2, NULL, ids, scores, NULL) != DOTK_OK) {
