@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <dotk/dotk.h>
 
@@ -81,14 +82,18 @@ bench_context(size_t threads)
     return context;
 }
 
-/* 'count' elements on cache lines. */
+/* 'count' elements; large arrays in huge pages, like the library's memory and the yardstick's. */
 static inline void *
 bench_array(size_t count, size_t size)
 {
-    void *const out = aligned_alloc(64, (count * size + 63) / 64 * 64);
+    const size_t huge = (size_t)2 << 20, align = count * size >= 2 * huge ? huge : 64;
+    const size_t bytes = (count * size + align - 1) / align * align;
+    void *const out = aligned_alloc(align, bytes);
 
     if (out == NULL)
         bench_die("no memory for %zu times %zu bytes", count, size);
+    if (align == huge)
+        (void)madvise(out, bytes, MADV_HUGEPAGE);
     return out;
 }
 

@@ -7,9 +7,11 @@
  * 4 D for a pair that attention does not mask, 2 M N K for a dense layer. Packing, selecting
  * and activating are time, never work. GB/s counts the inputs once, however often they are read.
  */
+#define _GNU_SOURCE /* madvise */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cli.h"
 
@@ -54,13 +56,22 @@ product(size_t a, size_t b, size_t c)
                                                                                     : abc;
 }
 
-/* 'count' floats on cache lines, or NULL. */
+/*
+ * 'count' floats or NULL; large arrays in huge pages, like the library's own memory and the
+ * yardstick's buffer.
+ */
 static float *
 floats(size_t count)
 {
+    const size_t huge = (size_t)2 << 20, align = count >= huge ? huge : 64;
+
     if (count > SIZE_MAX / 2 / sizeof(float))
         return NULL;
-    return aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
+    const size_t bytes = (count * sizeof(float) + align - 1) / align * align;
+    float *const out = aligned_alloc(align, bytes);
+    if (out != NULL && align == huge)
+        (void)madvise(out, bytes, MADV_HUGEPAGE);
+    return out;
 }
 
 /* Makes rows of 'dim' values in random directions, 'length' long: sqrt(dim) for variance 1. */
