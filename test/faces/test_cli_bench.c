@@ -24,6 +24,25 @@ assert_text(const json_t *object, const char *name, const char *expected)
     assert_string_equal(text, expected);
 }
 
+/*
+ * Runs the bench and wants it to succeed. On a machine busy with something else a yardstick of a
+ * few milliseconds may come out too short, which the bench rightly refuses: try again, and after
+ * many tries skip, saying so.
+ */
+static void
+measure(const char *arguments)
+{
+    for (int attempt = 0; attempt < 10; attempt++) {
+        dotk("%s" QUICK, arguments);
+        if (ran.code != 1 || strstr(ran.err, "the yardstick is wrong") == NULL) {
+            assert_clean();
+            return;
+        }
+    }
+    print_message("skipped: the machine is too busy to be measured\n");
+    skip();
+}
+
 /* What every answer has, whatever was timed. Returns it; the caller releases it. */
 static json_t *
 answer(const char *bench, size_t results)
@@ -74,8 +93,7 @@ search_times_each_batch(void **state)
     static const double queries[] = {3, 20};
 
     (void)state;
-    dotk("bench search --rows 500 --dim 24 --queries 3,20 -k 4 --json" QUICK);
-    assert_clean();
+    measure("bench search --rows 500 --dim 24 --queries 3,20 -k 4 --json");
     json_t *const json = answer("search", 2);
     assert_true(number(json, "rows") == 500 && number(json, "dim") == 24 && number(json, "k") == 4);
     assert_text(json, "metric", "dot");
@@ -99,8 +117,7 @@ search_takes_a_file(void **state)
     (void)state;
     test_random_floats(&seed, rows, 300 * 8);
     save_f32("rows.npy", rows, 2, (const size_t[]){300, 8});
-    dotk("bench search --data rows.npy --queries 5 --metric l2 --json" QUICK);
-    assert_clean();
+    measure("bench search --data rows.npy --queries 5 --metric l2 --json");
     json_t *const json = answer("search", 1);
     assert_true(number(json, "rows") == 300 && number(json, "dim") == 8);
     assert_text(json, "metric", "l2");
@@ -117,9 +134,8 @@ attention_counts_what_is_not_masked(void **state)
 {
     (void)state;
     for (int causal = 0; causal < 2; causal++) {
-        dotk("bench attention --batch 2 --heads 3 --length 70 --dim 16 --json %s" QUICK,
-             causal ? "--causal" : "");
-        assert_clean();
+        measure(causal ? "bench attention --batch 2 --heads 3 --length 70 --dim 16 --json --causal"
+                       : "bench attention --batch 2 --heads 3 --length 70 --dim 16 --json");
         json_t *const json = answer("attention", 1);
         const json_t *const result = json_array_get(json_object_get(json, "results"), 0);
         const double pairs = causal ? 70.0 * 71 / 2 : 70.0 * 70;
@@ -136,9 +152,9 @@ dense_takes_both_kinds_of_weights(void **state)
 {
     (void)state;
     for (int prepared = 0; prepared < 2; prepared++) {
-        dotk("bench dense --m 20 --n 30 --inner 40 --activation silu --json %s" QUICK,
-             prepared ? "--prepared" : "");
-        assert_clean();
+        measure(prepared
+                    ? "bench dense --m 20 --n 30 --inner 40 --activation silu --json --prepared"
+                    : "bench dense --m 20 --n 30 --inner 40 --activation silu --json");
         json_t *const json = answer("dense", 1);
         const json_t *const result = json_array_get(json_object_get(json, "results"), 0);
         assert_true(number(result, "m") == 20 && number(result, "n") == 30);
@@ -154,8 +170,7 @@ static void
 people_get_a_table(void **state)
 {
     (void)state;
-    dotk("bench search --rows 100 --dim 8 --queries 1,2 --vectors uniform" QUICK);
-    assert_clean();
+    measure("bench search --rows 100 --dim 8 --queries 1,2 --vectors uniform");
     assert_contains(ran.out, "1 thread, ");
     assert_contains(ran.out, "of FMA");
     assert_contains(ran.out, "\n1 query ");
