@@ -93,7 +93,7 @@ struct dk_scan {
     const float *keys; /* (count, dim), rows key_stride apart */
     size_t count, key_stride;
     const size_t *gather; /* NULL, or 'count' positions: key i is row gather[i] */
-    float key_norm_max;   /* for dot: no key is longer, to within a relative 1e-3 */
+    double key_norm_max;  /* for dot: no key is longer, to within a relative 1e-3 */
     const float *queries; /* (query_count, dim) */
     size_t query_count, query_stride;
     const struct dk_mask *mask; /* NULL: everything; asked with row 0, the same for all queries; */

@@ -118,21 +118,22 @@ static void
 progress_is_one_steady_count(void **unused)
 {
     enum { COUNT = 3000, DIM = 2, QUERIES = 2500 };
-    static const size_t ks[] = {1, 400}; /* lists that are sorted by the caller, and by threads */
+    /* The lists are finished by the caller; by threads; the last batch is less than a task. */
+    static const size_t ks[] = {1, 400, 80};
     float *const rows = allocate(COUNT * DIM, sizeof *rows);
     uint64_t state = 14;
 
     (void)unused;
     test_random_floats(&state, rows, COUNT * DIM);
-    for (size_t turn = 0; turn < 8; turn++) {
-        const size_t k = ks[turn % 2], n = turn % 4 < 2 ? QUERIES : 3;
+    for (size_t turn = 0; turn < 12; turn++) {
+        const size_t k = ks[turn % 3], n = turn % 6 < 3 ? QUERIES : 3;
         dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
         struct answer answer = answer_create(n, k);
         struct seen seen = {.steady = true};
         dotk_context *context;
         dotk_hits *hits;
 
-        options.threads = turn < 4 ? 1 : 2;
+        options.threads = turn < 6 ? 1 : 2;
         options.progress = watch;
         options.progress_user = &seen;
         assert_ok(dotk_context_create(&options, &context));

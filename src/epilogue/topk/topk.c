@@ -141,26 +141,26 @@ finish_task(void *arg, size_t task, size_t slot)
 
 /* Queries whose lists one task merges and sorts. */
 static size_t
-task_queries(const struct dk_topk *topk)
+task_queries(size_t slots, size_t k)
 {
-    const size_t entries = dk_topk_query_bytes(topk->slots, topk->k) / sizeof(struct dk_hit);
+    const size_t entries = dk_topk_query_bytes(slots, k) / sizeof(struct dk_hit);
     return TASK_HITS / dk_min(TASK_HITS, entries);
 }
 
-size_t
-dk_topk_finish_tasks(const struct dk_topk *topk)
+bool
+dk_topk_finish_shared(size_t slots, size_t queries, size_t k)
 {
-    return (topk->queries - 1) / task_queries(topk) + 1;
+    return queries > task_queries(slots, k);
 }
 
 dotk_status
-dk_topk_finish(struct dk_topk *topk, struct dk_call *call)
+dk_topk_finish(struct dk_topk *topk, struct dk_call *call, bool shared)
 {
-    struct finish finish = {topk, task_queries(topk)};
-    const size_t tasks = dk_topk_finish_tasks(topk);
+    struct finish finish = {topk, shared ? task_queries(topk->slots, topk->k) : topk->queries};
 
-    if (tasks > 1)
-        return dk_call_run(call, tasks, finish_task, &finish);
+    if (shared)
+        return dk_call_run(call, (topk->queries - 1) / finish.task_queries + 1, finish_task,
+                           &finish);
     finish_task(&finish, 0, 0);
     return DOTK_OK;
 }

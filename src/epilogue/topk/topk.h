@@ -28,11 +28,14 @@ size_t dk_topk_query_bytes(size_t slots, size_t k);
 dotk_status dk_topk_init(struct dk_topk *topk, struct dk_call *call, size_t queries, size_t k,
                          const int64_t *ids, bool ascending);
 
-/* How many tasks dk_topk_finish() will share out; 1: so little that the caller does it. */
-size_t dk_topk_finish_tasks(const struct dk_topk *topk);
+/* Whether finishing so many lists is so much work that threads should share it; k at least 1. */
+bool dk_topk_finish_shared(size_t slots, size_t queries, size_t k);
 
-/* Merges the slots and sorts every list. Errors: DOTK_CANCELLED. */
-dotk_status dk_topk_finish(struct dk_topk *topk, struct dk_call *call);
+/*
+ * Merges the slots and sorts every list: 'shared' by dk_call_run(), else on the calling thread.
+ * Errors: DOTK_CANCELLED.
+ */
+dotk_status dk_topk_finish(struct dk_topk *topk, struct dk_call *call, bool shared);
 
 /* The *count <= k hits of one query, best first, once finished. */
 const struct dk_hit *dk_topk_hits(const struct dk_topk *topk, size_t query, size_t *count);

@@ -201,6 +201,7 @@ struct route {
     size_t passing;             /* rows that pass the filter */
     size_t k;                   /* at most that many can be found */
     size_t batch, batches;      /* queries at a time, and how often */
+    bool finish_shared;         /* lists so long that finishing them is a run of its own */
     const char *path, *kernel;
 };
 
@@ -239,6 +240,8 @@ route_init(struct route *route, const struct dotk_index *index, const struct dk_
     route->k = dk_min(request->k, route->passing);
     route->batch = batch_of(index, call, request->n, route->k);
     route->batches = (request->n - 1) / route->batch + 1;
+    route->finish_shared = route->k > 0 && /* a range search has no lists */
+                           dk_topk_finish_shared(call->slots, route->batch, route->k);
     const size_t first = dk_min(route->batch, request->n);
     route->path = dk_scan_path(first);
     route->kernel = dk_scan_kernel(call->kernels, first);
@@ -269,7 +272,7 @@ scan(const struct flat *flat, const struct dk_request *request, const struct rou
         .keys = flat->rows,
         .count = flat->base.ids.count,
         .key_stride = flat->stride,
-        .key_norm_max = (float)sqrt(flat->squared_norm_max),
+        .key_norm_max = sqrt(flat->squared_norm_max),
         .queries = request->queries + first * request->stride,
         .query_count = n,
         .query_stride = request->stride,
@@ -296,6 +299,8 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
              size_t first, size_t n)
 {
     const struct dk_ids *const ids = &flat->base.ids;
+    /* All batches alike, though the last may be small: progress is counted in runs. */
+    const size_t runs = route->finish_shared ? 2 : 1;
     struct dk_call call;
     struct dk_topk topk;
 
@@ -304,14 +309,13 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
         return status;
     status = dk_topk_init(&topk, &call, n, route->k, ids->id, dk_ids_ascending(ids));
     if (status == DOTK_OK) {
-        const size_t runs = dk_topk_finish_tasks(&topk) > 1 ? 2 : 1;
         call.part = first / route->batch * runs;
         call.parts = route->batches * runs;
         status = scan(flat, request, route, &call, first, n, &topk.epilogue);
         call.part += runs - 1;
     }
     if (status == DOTK_OK)
-        status = dk_topk_finish(&topk, &call);
+        status = dk_topk_finish(&topk, &call, route->finish_shared);
     for (size_t q = 0; status == DOTK_OK && q < n; q++) {
         size_t count;
         const struct dk_hit *const hits = dk_topk_hits(&topk, q, &count);
