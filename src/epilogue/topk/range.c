@@ -2,7 +2,7 @@
  * range.c - hit lists that grow
  *
  * A list is a chain of pieces, so that growing never copies. A thread that gets no memory for a
- * piece says so and lets nothing more through; the call fails after the scan.
+ * piece says so and lets nothing more through for that query; the call fails after the scan.
  *
  * "At least t" is "above the next number below t".
  */
