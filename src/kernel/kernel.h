@@ -165,6 +165,9 @@ struct dk_kernels {
  */
 const struct dk_kernels *dk_kernels_select(const char *isa);
 
+/* $DOTK_ISA as it was when the library first looked, "" when unset: for messages. */
+const char *dk_kernels_environment(void);
+
 /* Table i of those this CPU can run, weakest first; NULL past the end. For tests. */
 const struct dk_kernels *dk_kernels_at(size_t i);
 

@@ -35,6 +35,13 @@ look_once(void)
         strncpy(environment_isa, isa, sizeof environment_isa - 1);
 }
 
+const char *
+dk_kernels_environment(void)
+{
+    pthread_once(&once, look_once);
+    return environment_isa;
+}
+
 const struct dk_kernels *
 dk_kernels_at(size_t i)
 {

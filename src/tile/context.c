@@ -87,7 +87,7 @@ dotk_context_create(const dotk_context_options *options, dotk_context **out)
         return dk_fail(DOTK_BAD_ARGUMENT,
                        "%s is \"%s\", which this CPU or build does not have: choose from %s",
                        options->isa != NULL ? "options->isa" : "$DOTK_ISA",
-                       options->isa != NULL ? options->isa : getenv("DOTK_ISA"),
+                       options->isa != NULL ? options->isa : dk_kernels_environment(),
                        dk_kernels_names());
 
     dotk_context *const context = dk_alloc(sizeof *context);

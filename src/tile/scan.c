@@ -29,7 +29,7 @@ enum {
     BATCH_BYTES = 4 << 20, /* of packed queries                                           */
     BATCH_MAX = 1024,
     AHEAD_BYTES = 8 << 10, /* few: how far ahead keys are prefetched                      */
-    TASK_BYTES = 16 << 20, /* about half a millisecond of reading                         */
+    TASK_BYTES = 16 << 20, /* a millisecond or less of reading                             */
 };
 
 static const double TASK_SECONDS = 2e-3; /* of arithmetic, by the pace of the kernels */
@@ -111,18 +111,20 @@ pick(const struct dk_scan *scan, size_t start, size_t end, size_t max, size_t *p
 
 /* Where keys lie one after the other, the next ones can be prefetched as plain memory. */
 struct ahead {
-    const char *at, *end;
+    const char *at;
+    size_t lines;
 };
 
 static struct ahead
 ahead_of(const struct dk_scan *scan, size_t start, size_t rows)
 {
-    struct ahead ahead = {NULL, NULL};
+    struct ahead ahead = {NULL, 0};
 
     if (scan->gather == NULL && scan->mask == NULL && start < scan->count) {
         const size_t stop = dk_min(scan->count, start + rows);
         ahead.at = (const char *)key(scan, start);
-        ahead.end = (const char *)(key(scan, stop - 1) + scan->dim);
+        ahead.lines = (size_t)((const char *)(key(scan, stop - 1) + scan->dim) - ahead.at) /
+                      DK_LINE;
     }
     return ahead;
 }
@@ -131,12 +133,11 @@ ahead_of(const struct dk_scan *scan, size_t start, size_t rows)
 static size_t
 take_lines(struct ahead *ahead, size_t lines, const char **from)
 {
-    const size_t left = (size_t)(ahead->end - ahead->at) / DK_LINE;
-
     *from = ahead->at;
-    lines = dk_min(lines, left);
+    lines = dk_min(lines, ahead->lines);
     if (lines > 0)
         ahead->at += lines * DK_LINE;
+    ahead->lines -= lines;
     return lines;
 }
 
@@ -311,7 +312,7 @@ batch_block(const struct job *job, size_t slot, const size_t *position, size_t r
     const float *const threshold = scan->epilogue->thresholds(scan->epilogue, slot);
     const size_t panels = (scan->query_count + DK_PANEL - 1) / DK_PANEL;
     const size_t tiles = panels * ((rows + 5) / 6);
-    const size_t lines = (size_t)(ahead.end - ahead.at) / DK_LINE / tiles + 1;
+    const size_t lines = ahead.lines / tiles + 1;
     _Alignas(DK_LINE) float tile[DK_TILE_ROWS][DK_PANEL];
     const float *row[DK_TILE_ROWS];
     struct dk_tile_f32 args = {.row = row, .dim = scan->dim, .tile = tile};
