@@ -95,7 +95,13 @@ copy_text(struct grep *g, size_t i, const char *text, size_t size)
     memcpy(copy + heading + 1, text + begin, end - begin);
     copy[heading + 1 + end - begin] = '\0';
     g->text[i] = copy;
-    g->embedded[i] = (dotk_text){copy + heading + 1, end - begin, copy, heading};
+    g->embedded[i] = (dotk_text){
+        .text = copy + heading + 1,
+        .size = end - begin,
+        .title = copy,
+        .title_size = heading,
+        .continues = i > 0 && g->candidate[i].document == g->candidate[i - 1].document,
+    };
     return true;
 }
 

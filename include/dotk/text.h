@@ -202,13 +202,15 @@ typedef struct dotk_text {
     size_t size;
     const char *title; /* NULL: none */
     size_t title_size;
+    int32_t continues; /* 1: it is of the same document as the text before it */
 } dotk_text;
 
 typedef struct dotk_embedder_options {
     size_t struct_size;              /* set by DOTK_EMBEDDER_OPTIONS_INIT                  */
     size_t lexical_dim;              /* 0: 2,048; at most that many, fewer for few terms   */
     size_t latent_dim;               /* 0: a sixth of the passages, at most 256            */
-    float latent_share;              /* used when has_latent_share, 0 .. 1; default 0.15   */
+    float latent_share;              /* used when has_latent_share, 0 .. 1; default 0.3,   */
+                                     /* less where there are fewer than 1,500 passages     */
     int32_t has_latent_share;        /* 1: latent_share is set                             */
     uint64_t seed;                   /* of the random projection                           */
     const dotk_shortlist *shortlist; /* NULL, or whose document frequencies to use: a      */

@@ -4,10 +4,9 @@
  * Halko, Martinsson and Tropp (2011), algorithm 4.4 with one power step: the range of A is found
  * from A times a few hundred random vectors, and the rest happens in that range. It differs from
  * the textbook in what is kept. U is not needed, and V (m, r) is never formed: with Q the
- * orthonormal range, B = A'Q (m, l) and G = Q'AA'Q = E S^2 E', a row x has x B E S^-2 as its row
- * of U and x B E S^-1 as its x V. So a row costs one sparse product with B and one small dense
- * one, and the dense products, which go through dotk_dense(), all have n, not m, as their long
- * side.
+ * orthonormal range, B = A'Q (m, l) and G = Q'AA'Q = E S^2 E', a row x has x V = x B E S^-1. So a
+ * row costs one sparse product with B and one small dense one, and the dense products, which go
+ * through dotk_dense(), all have n, not m, as their long side.
  *
  * Orthonormal columns come from the Cholesky factor of Y'Y, twice (Yamamoto et al. 2015), because
  * that is dense products again; Householder's method would be slower and gains nothing that a
@@ -272,16 +271,12 @@ find_directions(const struct work *work, size_t l, size_t dim, struct dk_latent 
     size_t r = 0;
     while (r < l && r < dim && value[r] > DROWNED * value[0] && value[r] > 0)
         r++;
-    out->passage = dk_alloc_array(r * l, sizeof *out->passage);
-    out->query = dk_alloc_array(r * l, sizeof *out->query);
-    if (out->passage == NULL || out->query == NULL)
+    out->directions = dk_alloc_array(r * l, sizeof *out->directions);
+    if (out->directions == NULL)
         return dk_fail_memory(r * l * sizeof(float), "latent directions");
-    for (size_t i = 0; i < r; i++) {
-        for (size_t j = 0; j < l; j++) {
-            out->passage[i * l + j] = (float)(vectors[i * l + j] / value[i]);
-            out->query[i * l + j] = (float)(vectors[i * l + j] / sqrt(value[i]));
-        }
-    }
+    for (size_t i = 0; i < r; i++)
+        for (size_t j = 0; j < l; j++)
+            out->directions[i * l + j] = (float)(vectors[i * l + j] / sqrt(value[i]));
     out->width = l;
     out->dim = r;
     return DOTK_OK;
@@ -388,7 +383,6 @@ void
 dk_latent_release(struct dk_latent *latent)
 {
     dk_free(latent->sketch);
-    dk_free(latent->passage);
-    dk_free(latent->query);
+    dk_free(latent->directions);
     *latent = (struct dk_latent){0};
 }

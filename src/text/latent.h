@@ -17,14 +17,13 @@ struct dk_sparse {
 };
 
 /*
- * What turns a sparse row x (m) into its coordinates (r): x times sketch (m, l), times a matrix
- * (l, r), which is 'passage' for a row of the kind that was fitted (the coordinates are then
- * those of the row of U) and 'query' for one that is to be compared with such (x V).
+ * What turns a sparse row x (m) into its coordinates x V (r): x times sketch (m, l), times the
+ * transpose of directions (r, l).
  */
 struct dk_latent {
-    size_t width, dim;      /* l, r; both 0: nothing was fitted */
-    float *sketch;          /* (m, l) */
-    float *passage, *query; /* (r, l) each: transposed, as dotk_dense() takes weights */
+    size_t width, dim; /* l, r; both 0: nothing was fitted */
+    float *sketch;     /* (m, l) */
+    float *directions; /* (r, l): as dotk_dense() takes weights */
 };
 
 /*

@@ -19,7 +19,7 @@
  */
 #define LEAST_DICE 0.5f
 #define LIKENESS   0.5f
-#define SYNONYMY   0.35f
+#define SYNONYMY   0.5f
 
 enum { LEAST_SIZE = 4 }; /* shorter words look like too many others */
 

@@ -5,8 +5,8 @@
  * gigabytes. So each document is read once, by any thread, and what is kept of a passage is which
  * of the query's terms it has, and how often. When all has been read, document frequencies are
  * known, BM25 scores follow, and the best few thousand passages go on to be embedded. Beside
- * that every thread counts in how many passages each term occurs, in a table of hashed counters,
- * so that the embedder knows how rare a term is in everything that was read.
+ * that every thread counts in how many stretches of text (bm25.h) each term occurs, in a table of
+ * hashed counters, so that the embedder knows how rare a term is in everything that was read.
  *
  * The speed comes from looking at runs of bytes, not at words: a run that was seen before needs
  * its hash, one look into a cache, and a few additions. Only a run that was not is folded,
@@ -49,9 +49,9 @@ struct entry {
     uint32_t counter[ENTRY_TERMS];
 };
 
-/* In how many passages a term occurs, and the last one in which it did. */
+/* In how many stretches a term occurs, and the last one in which it did. */
 struct counter {
-    uint32_t passages, last;
+    uint32_t stretches, last;
 };
 
 struct match {
@@ -80,8 +80,9 @@ struct records {
 struct slot {
     struct entry *cache;
     struct counter *counters;
-    uint32_t passage; /* number of the present one, from 1; never reset */
-    float count[DK_QUERY_TERMS];
+    uint32_t stretch;              /* number of the present one, from 1; never reset */
+    float count[DK_QUERY_TERMS];   /* in the present passage            */
+    uint32_t last[DK_QUERY_TERMS]; /* stretch in which the query's term last occurred */
     struct dk_terms terms;
 };
 
@@ -92,9 +93,9 @@ struct dotk_shortlist {
     struct slot **slots; /* one for each thread of the context */
     size_t slot_count;
     struct records kept;
-    size_t unmatched;                   /* records among them without a match */
-    uint64_t passages, total_length;    /* of everything seen                 */
-    uint64_t frequency[DK_QUERY_TERMS]; /* passages with a form of that term  */
+    size_t unmatched;                           /* records among them without a match */
+    uint64_t passages, stretches, total_length; /* of everything seen                  */
+    uint64_t frequency[DK_QUERY_TERMS];         /* stretches with a form of that term  */
     dotk_candidate *candidates;
 };
 
@@ -146,9 +147,9 @@ static void
 count_term(struct slot *slot, uint32_t counter)
 {
     struct counter *const c = &slot->counters[counter];
-    if (c->last != slot->passage) {
-        c->last = slot->passage;
-        c->passages++;
+    if (c->last != slot->stretch) {
+        c->last = slot->stretch;
+        c->stretches++;
     }
 }
 
@@ -207,7 +208,8 @@ struct reading {
     const dotk_document *documents;
     struct result {
         struct records records;
-        uint64_t passages, length;
+        uint64_t passages, stretches, length;
+        uint32_t frequency[DK_QUERY_TERMS];
         dotk_status status;
     } * results;
 };
@@ -229,14 +231,15 @@ read_passage(void *user, const dotk_passage *passage)
     struct result *const result = reader->result;
     struct records *const records = &result->records;
 
-    slot->passage++;
+    if (result->passages % DK_STRETCH == 0)
+        slot->stretch++;
     memset(slot->count, 0, query->count * sizeof *slot->count);
     uint32_t length = read_bytes(query, slot, reader->text, passage->heading_begin,
                                  passage->heading_end);
     length += read_bytes(query, slot, reader->text, passage->begin, passage->end);
     if (length == 0)
         return DOTK_OK;
-    result->passages++;
+    result->stretches += result->passages++ % DK_STRETCH == 0;
     result->length += length;
     if (!reserve_records(records, 1, query->count))
         return DOTK_NO_MEMORY;
@@ -252,9 +255,13 @@ read_passage(void *user, const dotk_passage *passage)
         .length = length,
         .first_match = records->match_count,
     };
-    for (size_t q = 0; q < query->count; q++)
-        if (slot->count[q] > 0)
-            records->match[records->match_count++] = (struct match){(uint32_t)q, slot->count[q]};
+    for (size_t q = 0; q < query->count; q++) {
+        if (slot->count[q] == 0)
+            continue;
+        records->match[records->match_count++] = (struct match){(uint32_t)q, slot->count[q]};
+        result->frequency[q] += slot->last[q] != slot->stretch;
+        slot->last[q] = slot->stretch;
+    }
     record->matches = (uint32_t)(records->match_count - record->first_match);
     return DOTK_OK;
 }
@@ -303,7 +310,7 @@ score_of(const dotk_shortlist *shortlist, const struct record *record)
         const struct match *const match = &shortlist->kept.match[record->first_match + i];
         score += shortlist->query.term[match->term].weight *
                  dk_bm25_telling((double)shortlist->frequency[match->term],
-                                 (double)shortlist->passages) *
+                                 (double)shortlist->stretches) *
                  dk_bm25_presence(match->count, (float)record->length, mean);
     }
     return score;
@@ -392,6 +399,9 @@ take_over(dotk_shortlist *shortlist, const struct result *result)
     const struct records *const found = &result->records;
 
     shortlist->passages += result->passages;
+    shortlist->stretches += result->stretches;
+    for (size_t q = 0; q < shortlist->query.count; q++)
+        shortlist->frequency[q] += result->frequency[q];
     shortlist->total_length += result->length;
     if (!reserve_records(kept, found->count, found->match_count))
         return false;
@@ -402,11 +412,9 @@ take_over(dotk_shortlist *shortlist, const struct result *result)
                 continue;
             shortlist->unmatched++;
         }
-        for (size_t j = 0; j < record.matches; j++) {
-            const struct match match = found->match[record.first_match + j];
-            shortlist->frequency[match.term]++;
-            kept->match[kept->match_count + j] = match;
-        }
+        if (record.matches > 0)
+            memcpy(kept->match + kept->match_count, found->match + record.first_match,
+                   record.matches * sizeof *kept->match);
         record.first_match = kept->match_count;
         kept->match_count += record.matches;
         kept->record[kept->count++] = record;
@@ -424,7 +432,8 @@ create_slot(void)
     struct slot *const slot = dk_alloc(sizeof *slot);
     if (slot == NULL)
         return NULL;
-    slot->passage = 0;
+    slot->stretch = 0;
+    memset(slot->last, 0, sizeof slot->last);
     slot->cache = dk_alloc_array((size_t)1 << CACHE_BITS, sizeof *slot->cache);
     slot->counters = dk_alloc_array((size_t)1 << COUNTER_BITS, sizeof *slot->counters);
     if (slot->cache == NULL || slot->counters == NULL) {
@@ -608,8 +617,14 @@ dk_shortlist_frequency(const dotk_shortlist *shortlist, uint64_t term)
 {
     uint32_t sum = 0;
     for (size_t i = 0; i < shortlist->slot_count; i++)
-        sum += shortlist->slots[i]->counters[term >> (64 - COUNTER_BITS)].passages;
+        sum += shortlist->slots[i]->counters[term >> (64 - COUNTER_BITS)].stretches;
     return sum;
+}
+
+uint64_t
+dk_shortlist_stretches(const dotk_shortlist *shortlist)
+{
+    return shortlist->stretches;
 }
 
 double

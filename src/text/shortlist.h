@@ -9,7 +9,10 @@
 /* The shortlist's query. */
 const struct dk_query *dk_shortlist_query(const dotk_shortlist *shortlist);
 
-/* In how many of the passages seen a term occurs; a few too many where hashes collide. */
+/* How many stretches of text (bm25.h) were seen. */
+uint64_t dk_shortlist_stretches(const dotk_shortlist *shortlist);
+
+/* In how many of them a term occurs; a few too many where hashes collide. */
 uint32_t dk_shortlist_frequency(const dotk_shortlist *shortlist, uint64_t term);
 
 /* The mean number of terms in a passage; 0 before the first one. */

@@ -105,8 +105,8 @@ lexical_is_bm25(void **state)
     float *const vector = embed(embedder, DOTK_ROLE_QUERY, 1, &query, NULL);
     const double mean = 2, idf_alpha = log(1 + 1.5 / 2.5), idf_beta = log(1 + 2.5 / 1.5);
     const double expected[3] = {
-        (idf_alpha / (1 + 1.2 * (0.25 + 0.75 * 3 / mean)) +
-         idf_beta * 2 / (2 + 1.2 * (0.25 + 0.75 * 3 / mean))) /
+        (idf_alpha / (1 + 1.2 * (0.5 + 0.5 * 3 / mean)) +
+         idf_beta * 2 / (2 + 1.2 * (0.5 + 0.5 * 3 / mean))) /
             (idf_alpha + idf_beta),
         idf_alpha / (1 + 1.2) / (idf_alpha + idf_beta),
         0,
