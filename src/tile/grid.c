@@ -22,17 +22,20 @@
  */
 #include "tile/grid.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
-    CHUNK_BYTES = 1 << 20,   /* of rows under packed panels: enough tiles to prefetch a panel in */
-    CHUNK_ROWS_MIN = 48,     /* where rows are long                                              */
-    PACK_ROWS = 1008,        /* under a panel packed for them: packing is then some hundredth    */
-    BYTES_PER_MS = 16 << 20, /* what memory delivers, roughly                                    */
+    CHUNK_BYTES = 1 << 20, /* of rows under packed panels: enough tiles to prefetch a panel in */
+    CHUNK_ROWS_MIN = 48,   /* where rows are long                                              */
+    PACK_ROWS = 384,       /* at least these under a panel packed for them: packing costs some */
+                           /* hundredths then                                                  */
 };
 
-/* A task takes about this long: prompt to cancel, long beside waking a thread. */
-static const double TASK_MS = 0.5;
+static const double MEMORY_PACE = 16e9; /* bytes a second, roughly */
+
+/* A task's panels take about this long: prompt to cancel, long beside waking a thread. */
+static const double TASK_SECONDS = 5e-4;
 
 enum path { PANELS, PACK, FEW };
 
@@ -76,23 +79,34 @@ struct job {
     float *packed; /* "pack": a panel for each slot */
 };
 
-/* Rows first .. end - 1 under one panel; 'ahead' is prefetched meanwhile. */
+/* Memory to prefetch, in cache lines. */
+struct ahead {
+    const char *at;
+    size_t lines;
+};
+
+/* 'count' rows from 'row' on, where they follow each other; else nothing. */
+static struct ahead
+rows_ahead(const float *row, size_t count, size_t stride, size_t dim)
+{
+    const size_t lines = stride == dim ? count * dim * sizeof(float) / DK_LINE : 0;
+    return (struct ahead){(const char *)row, lines};
+}
+
+/*
+ * Rows first .. end - 1 under one panel. Prefetches with each tile a part of 'next', or, under the
+ * first panel of a task, the rows of the next tile: nobody has read them yet.
+ */
 static void
 panel_tiles(const struct job *job, size_t first, size_t end, const float *panel, size_t col,
-            const char *ahead, size_t ahead_lines)
+            bool rows_are_new, struct ahead next)
 {
     const struct dk_grid *const grid = job->grid;
     const size_t cols = dk_min(DK_PANEL, grid->col_count - col);
     _Alignas(DK_LINE) float tile[DK_TILE_ROWS][DK_PANEL];
     const float *row[DK_TILE_ROWS];
     struct dk_tile_f32 args = {
-        .row = row,
-        .dim = grid->dim,
-        .cols = dk_round_up(cols, 16),
-        .panel = panel,
-        .ahead = ahead,
-        .tile = tile,
-    };
+        .row = row, .dim = grid->dim, .cols = dk_round_up(cols, 16), .panel = panel, .tile = tile};
     const size_t height = job->kernels->tile_rows[args.cols / 16];
 
     for (size_t r = first; r < end; r += args.rows) {
@@ -101,10 +115,16 @@ panel_tiles(const struct job *job, size_t first, size_t end, const float *panel,
         args.rows = (end - r - 1) / tiles + 1;
         for (size_t i = 0; i < args.rows; i++)
             row[i] = grid->rows + (r + i) * grid->row_stride;
-        args.ahead_lines = ahead_lines / tiles;
+
+        struct ahead ahead = {next.at, next.lines / tiles};
+        next.at += ahead.lines * DK_LINE;
+        next.lines -= ahead.lines;
+        if (rows_are_new && tiles > 1)
+            ahead = rows_ahead(row[0] + args.rows * grid->row_stride,
+                               dk_min(args.rows, end - r - args.rows), grid->row_stride, grid->dim);
+        args.ahead = ahead.at;
+        args.ahead_lines = ahead.lines;
         (void)job->kernels->tile_f32[grid->score](&args);
-        args.ahead += args.ahead_lines * DK_LINE;
-        ahead_lines -= args.ahead_lines;
         grid->epilogue->take(grid->epilogue, job->kernels, r, args.rows, col, cols, tile);
     }
 }
@@ -113,13 +133,13 @@ static void
 panels_task(const struct job *job, size_t first, size_t end, size_t panel, size_t panel_end)
 {
     const struct dk_grid *const grid = job->grid;
-    const size_t panel_floats = DK_PANEL * grid->dim;
+    const size_t floats = DK_PANEL * grid->dim;
 
-    for (; panel < panel_end; panel++) {
-        const float *const packed = grid->panels + panel * panel_floats;
-        const size_t lines = panel + 1 < job->panels ? panel_floats * sizeof(float) / DK_LINE : 0;
-        panel_tiles(job, first, end, packed, panel * DK_PANEL,
-                    (const char *)(packed + panel_floats), lines);
+    for (size_t p = panel; p < panel_end; p++) {
+        const float *const packed = grid->panels + p * floats;
+        const struct ahead next = {(const char *)(packed + floats),
+                                   p + 1 < job->panels ? floats * sizeof(float) / DK_LINE : 0};
+        panel_tiles(job, first, end, packed, p * DK_PANEL, p == panel, next);
     }
 }
 
@@ -130,16 +150,17 @@ pack_task(const struct job *job, size_t slot, size_t first, size_t end, size_t p
     const struct dk_grid *const grid = job->grid;
     float *const packed = job->packed + slot * DK_PANEL * grid->dim;
 
-    for (; panel < panel_end; panel++) {
-        const size_t col = panel * DK_PANEL, next = col + DK_PANEL;
+    for (size_t p = panel; p < panel_end; p++) {
+        const size_t col = p * DK_PANEL;
         const size_t count = dk_min(DK_PANEL, grid->col_count - col);
-        size_t lines = 0;
-        if (grid->col_stride == grid->dim && next < grid->col_count)
-            lines = dk_min(DK_PANEL, grid->col_count - next) * grid->dim * sizeof(float) / DK_LINE;
-        job->kernels->pack_f32(grid->cols + col * grid->col_stride, grid->col_stride, count,
-                               grid->dim, 1, packed);
-        panel_tiles(job, first, end, packed, col,
-                    (const char *)(grid->cols + (lines > 0 ? next * grid->col_stride : 0)), lines);
+        const float *const cols = grid->cols + col * grid->col_stride;
+        struct ahead next = {NULL, 0};
+        if (p + 1 < job->panels)
+            next = rows_ahead(cols + DK_PANEL * grid->col_stride,
+                              dk_min(DK_PANEL, grid->col_count - col - DK_PANEL), grid->col_stride,
+                              grid->dim);
+        job->kernels->pack_f32(cols, grid->col_stride, count, grid->dim, 1, packed);
+        panel_tiles(job, first, end, packed, col, p == panel, next);
     }
 }
 
@@ -197,25 +218,28 @@ cut(struct job *job, size_t slots)
 {
     const struct dk_grid *const grid = job->grid;
     const double row_bytes = sizeof(float) * (double)grid->dim;
-    const double row_ms = 2.0 * DK_PANEL * (double)grid->dim / job->kernels->softmax_v->flop_per_ms;
-    size_t rows = job->path == PACK ? PACK_ROWS : (size_t)(CHUNK_BYTES / row_bytes);
+    const double row_seconds = 2.0 * DK_PANEL * (double)grid->dim / job->kernels->pace;
+    double rows = (job->path == PACK ? 16 : 4) * TASK_SECONDS / row_seconds;
 
-    if ((double)rows * row_ms > 4 * TASK_MS)
-        rows = (size_t)(4 * TASK_MS / row_ms);
-    rows = dk_max(CHUNK_ROWS_MIN, rows);
-    const size_t chunks = (grid->row_count - 1) / rows + 1;
+    if (job->path != PACK)
+        rows = fmin(rows, fmax(CHUNK_BYTES / row_bytes, CHUNK_ROWS_MIN));
+    rows = fmax(rows, DK_TILE_ROWS);
+    size_t chunks = (size_t)((double)(grid->row_count - 1) / rows) + 1;
+    /* Enough tasks for every thread, unless packing would be done over and over for them. */
+    if (job->path == PACK && job->panels * chunks < 4 * slots)
+        chunks = dk_max(chunks, dk_min(4 * slots / job->panels, grid->row_count / PACK_ROWS));
     job->chunk_rows = (grid->row_count - 1) / chunks + 1; /* no short last one */
+    chunks = (grid->row_count - 1) / job->chunk_rows + 1;
 
-    const double arithmetic_ms = (double)job->chunk_rows * row_ms;
-    const double memory_ms = DK_PANEL * row_bytes / BYTES_PER_MS;
-    const double panel_ms = arithmetic_ms > memory_ms ? arithmetic_ms : memory_ms;
-    /* Enough tasks for every thread, unless they would not be worth waking one. */
+    const double arithmetic = (double)job->chunk_rows * row_seconds;
+    const double memory = DK_PANEL * row_bytes / MEMORY_PACE;
+    const double panel_seconds = fmax(arithmetic, memory);
+    /* Enough tasks again, unless they would not be worth waking a thread. */
     const size_t even = job->panels * chunks / (4 * slots);
-    const size_t least = (size_t)(TASK_MS / 10 / panel_ms) + 1;
-    const size_t most = (size_t)(TASK_MS / panel_ms) + 1;
+    const size_t least = (size_t)(TASK_SECONDS / 10 / panel_seconds) + 1;
+    const size_t most = (size_t)(TASK_SECONDS / panel_seconds) + 1;
     job->chunk_panels = dk_min(dk_max(least, dk_min(even, most)), job->panels);
-    return ((grid->row_count - 1) / job->chunk_rows + 1) *
-           ((job->panels - 1) / job->chunk_panels + 1);
+    return chunks * ((job->panels - 1) / job->chunk_panels + 1);
 }
 
 dotk_status
