@@ -90,8 +90,12 @@ typedef struct dotk_timing {
 /*
  * Times 'count' things side by side: 'rounds' times each of them in turn, with a reading of the
  * yardsticks before each and after the last, because a machine drifts within seconds. A
- * fraction compares a run with the mean of the two readings around it. Runs shorter than
- * 20 ms are repeated and the time divided; each thing has run before it is timed.
+ * fraction compares a run with the mean of the two readings around it. When the FMA peaks of
+ * these differ by more than 5 %, somebody else took the core meanwhile: the run is repeated,
+ * whatever its own time was (rounds * count times at most, in all).
+ *
+ * Runs shorter than 20 ms are made several times and the time divided; each thing has run
+ * before it is timed.
  *
  *     rounds   at least 1; an odd number has a median of its own
  *     out      (count)
