@@ -83,9 +83,9 @@ typedef struct dotk_attention_options {
  *     out  (B, H, L, E)     lse  (B, H, L) dense, natural logarithm, or NULL
  *
  * Memory:  borrows everything; out and lse must not overlap an input or each other. Working
- *          memory is about 1 MiB a thread, at most 16 MiB + 64 * L * H bytes for up to 8
- *          threads and widths up to 256; none is allocated once the context has served a
- *          call of that size.
+ *          memory is at most 2 MiB a thread for widths up to 256, so less than 16 MiB for 8
+ *          threads, and for few queries 5 MiB more, for merging; none is allocated once the
+ *          context has served a call of that size.
  * Threads: pure.
  * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, a stride below the width, rows of out that
  *          overlap, a key length above S, a scale that is not finite, overlap, sizes that

@@ -3,14 +3,16 @@
  *
  *     for each unit: up to 384 queries of a head                     (shared by threads)
  *       for each chunk of 1,024 keys                                 (sums begin anew)
- *         for each block of 256 keys: packed by this thread          (L2)
+ *         for each block of 256 keys, packed by this thread          (L2)
  *           for each tile of 6 queries: scores, weights, sums        (registers, L1)
  *         merge the chunk's answers into those of the chunks before
  *       divide by the sum of weights, store
  *
- * Packing keys again for each unit costs one part in 384 * 2 of the arithmetic, about 1 % of
- * the time; in return nothing is shared between threads, no thread waits for another's packing,
- * and memory does not grow with the number of heads or keys.
+ * A thread packs the keys that it needs, and keeps those of its current head when they fit 1 MiB:
+ * packing them again for each unit would cost about 2 % of the time. In return nothing is shared
+ * between threads, no thread waits for another's packing, and memory does not grow with the
+ * number of heads or keys. While a block is in work the next one is prefetched, a few lines with
+ * each tile.
  *
  * With few queries (decoding) there are fewer units than threads, so chunks become tasks and
  * their answers are kept until they can be merged, always in the order of keys. A key is then
@@ -27,6 +29,7 @@ enum {
     ROWS_MAX = 384,         /* a multiple of 6                                            */
     ROWS_MIN = 48,          /* fewer cost more in packing than evenly shared work gives   */
     UNIT_BYTES = 640 << 10, /* queries and sums of a unit, which share L2 with a block    */
+    KEPT_BYTES = 1 << 20,   /* packed keys of a head that a thread keeps                  */
     ANSWER_BYTES = 4 << 20, /* answers kept for merging                                   */
     TASK_MS = 15,           /* so that cancelling is prompt                               */
     UNITS_PER_SLOT = 3,     /* for even shares                                            */
@@ -117,6 +120,7 @@ struct room {
     float *queries; /* (rows, dim) */
     struct dk_softmax_rows *softmax;
     float *panels;
+    size_t head, packed; /* where panels are kept: of which head, and how many keys from 0 on */
     float (*weight)[DK_ATTEND_BLOCK];
     struct answers total, chunk;
 };
@@ -125,7 +129,8 @@ struct work {
     const struct dk_attention *problem;
     const struct dk_kernels *kernels;
     const struct dk_attend_plan *plan;
-    size_t stride; /* of output sums */
+    size_t stride;    /* of output sums */
+    size_t kept_keys; /* as many as a head has, when panels are kept; else 0 */
     struct room *rooms;
     /* Of path "chunks": answers of units first_unit .. of chunks first_chunk .. */
     struct answers *kept, *totals;
@@ -133,7 +138,7 @@ struct work {
 };
 
 struct unit {
-    size_t b, h, row, rows;
+    size_t head, b, h, row, rows;
     struct dk_prefix_mask mask;
     size_t end; /* of the keys that its last row sees */
 };
@@ -149,6 +154,7 @@ unit_at(const struct work *work, size_t i)
     const size_t groups = work->plan->units / (problem->batch * problem->heads);
     const size_t head = i / groups, row = (groups - 1 - i % groups) * work->plan->rows;
     struct unit unit = {
+        .head = head,
         .b = head / problem->heads,
         .h = head % problem->heads,
         .row = row,
@@ -197,43 +203,96 @@ pack_queries(const struct work *work, const struct room *room, const struct unit
     }
 }
 
-/* The answers of a unit over one chunk. */
+/* Asks for 'count' rows to be brought into L2; they need not exist. */
 static void
-attend_chunk(const struct work *work, const struct room *room, const struct unit *unit,
-             size_t chunk, struct answers out)
+prefetch_rows(const float *rows, size_t stride, size_t count, size_t width)
+{
+    for (size_t r = 0; r < count; r++) {
+        for (size_t i = 0; i < width; i += DK_LINE / sizeof *rows) {
+            __builtin_prefetch(rows + r * stride + i, 0, 2);
+            __asm__ volatile("" : : : "memory"); /* or gcc 12 keeps one of several */
+        }
+    }
+}
+
+/* Packs 'count' keys from 'key' on, unless they are kept; returns their panels. */
+static const float *
+pack_keys(const struct work *work, struct room *room, const struct unit *unit, size_t key,
+          size_t count)
 {
     const struct dk_attention *const problem = work->problem;
     const float *const k = problem->k + dk_attention_head(&problem->key, unit->b, unit->h);
+    float *const panels = work->kept_keys > 0 ? room->panels + key * problem->dim : room->panels;
+    size_t first = key;
+
+    if (work->kept_keys > 0) {
+        if (room->head != unit->head)
+            room->packed = 0;
+        room->head = unit->head;
+        first = dk_max(first, room->packed);
+        room->packed = dk_max(room->packed, dk_round_up(key + count, DK_PANEL));
+    }
+    /* whole panels, as another unit may see more keys */
+    for (size_t j = first; j < key + count; j += DK_PANEL)
+        work->kernels->pack_f32(k + j * problem->key.row, problem->key.row,
+                                dk_min(DK_PANEL, unit->mask.length - j), problem->dim, 1.0f,
+                                panels + (j - key) * problem->dim);
+    return panels;
+}
+
+/* Asks for part t of 'parts' of the keys and values first .. last - 1. */
+static void
+prefetch_part(const struct work *work, const struct room *room, const struct unit *unit,
+              size_t first, size_t last, size_t t, size_t parts)
+{
+    const struct dk_attention *const problem = work->problem;
+    const size_t from = first + (last - first) * t / parts;
+    const size_t count = first + (last - first) * (t + 1) / parts - from;
+    const float *const v = problem->v + dk_attention_head(&problem->value, unit->b, unit->h);
+
+    if (from < room->packed) {
+        prefetch_rows(room->panels + from * problem->dim, problem->dim, count, problem->dim);
+    } else {
+        const float *const k = problem->k + dk_attention_head(&problem->key, unit->b, unit->h);
+        prefetch_rows(k + from * problem->key.row, problem->key.row, count, problem->dim);
+    }
+    prefetch_rows(v + from * problem->value.row, problem->value.row, count, problem->width);
+}
+
+/* The answers of a unit over one chunk. */
+static void
+attend_chunk(const struct work *work, struct room *room, const struct unit *unit, size_t chunk,
+             struct answers out)
+{
+    const struct dk_attention *const problem = work->problem;
     const float *const v = problem->v + dk_attention_head(&problem->value, unit->b, unit->h);
     const size_t end = dk_min((chunk + 1) * DK_ATTEND_CHUNK, unit->end);
-    const size_t step = block_keys(problem->dim);
+    const size_t step = block_keys(problem->dim), tiles = tiles_of(unit);
 
-    for (size_t t = 0; t < tiles_of(unit); t++) {
+    for (size_t t = 0; t < tiles; t++) {
         const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
         dk_attend_begin(&tile);
     }
     for (size_t key = chunk * DK_ATTEND_CHUNK; key < end; key += step) {
+        const size_t next = dk_min(key + step, unit->end);
         struct dk_attend_block block = {
             .mask = &unit->mask.mask,
             .key = key,
             .count = dk_min(step, end - key),
-            .panels = room->panels,
+            .panels = pack_keys(work, room, unit, key, dk_min(step, end - key)),
             .dim = problem->dim,
             .value = v + key * problem->value.row,
             .value_stride = problem->value.row,
             .width = problem->width,
             .finite = {-1, -1, -1, -1},
         };
-        for (size_t c = 0; c < block.count; c += DK_PANEL)
-            work->kernels->pack_f32(k + (key + c) * problem->key.row, problem->key.row,
-                                    dk_min(DK_PANEL, block.count - c), problem->dim, 1.0f,
-                                    room->panels + c * problem->dim);
-        for (size_t t = 0; t < tiles_of(unit); t++) {
+        for (size_t t = 0; t < tiles; t++) {
             const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
             dk_attend_block(work->kernels->softmax_v, &tile, &block, room->weight);
+            prefetch_part(work, room, unit, next, dk_min(next + step, unit->end), t, tiles);
         }
     }
-    for (size_t t = 0; t < tiles_of(unit); t++) {
+    for (size_t t = 0; t < tiles; t++) {
         const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
         dk_attend_take(&tile, out.row + t * DK_ATTEND_ROWS);
     }
@@ -273,7 +332,7 @@ static void
 run_unit(void *arg, size_t task, size_t slot)
 {
     const struct work *const work = arg;
-    const struct room *const room = &work->rooms[slot];
+    struct room *const room = &work->rooms[slot];
     const struct unit unit = unit_at(work, task);
 
     pack_queries(work, room, &unit);
@@ -290,7 +349,7 @@ static void
 run_chunk(void *arg, size_t task, size_t slot)
 {
     const struct work *const work = arg;
-    const struct room *const room = &work->rooms[slot];
+    struct room *const room = &work->rooms[slot];
     const size_t i = task / work->chunk_count, chunk = task % work->chunk_count;
     const struct unit unit = unit_at(work, work->first_unit + i);
 
@@ -335,10 +394,13 @@ static bool
 alloc_room(struct dk_call *call, const struct work *work, struct room *room)
 {
     const size_t dim = work->problem->dim, rows = work->plan->rows;
+    const size_t panels = dk_max(work->kept_keys, block_keys(dim));
 
+    room->head = SIZE_MAX;
+    room->packed = 0;
     room->queries = dk_call_alloc(call, rows * dim, sizeof *room->queries);
     room->softmax = dk_call_alloc(call, rows / DK_ATTEND_ROWS, sizeof *room->softmax);
-    room->panels = dk_call_alloc(call, block_keys(dim) * dim, sizeof *room->panels);
+    room->panels = dk_call_alloc(call, panels * dim, sizeof *room->panels);
     room->weight = dk_call_alloc(call, DK_ATTEND_ROWS, sizeof *room->weight);
     return room->queries != NULL && room->softmax != NULL && room->panels != NULL &&
            room->weight != NULL &&
@@ -391,7 +453,10 @@ dk_attend_run(struct dk_call *call, const struct dk_attention *problem,
         .plan = plan,
         .stride = padded(problem->width),
     };
+    const size_t keys = dk_min(plan->chunks * DK_ATTEND_CHUNK, problem->keys);
 
+    if (!plan->split && keys <= KEPT_BYTES / sizeof(float) / problem->dim)
+        work.kept_keys = dk_round_up(keys, DK_PANEL);
     work.rooms = dk_call_alloc(call, call->slots, sizeof *work.rooms);
     if (work.rooms == NULL)
         return dk_fail_memory(call->slots * sizeof *work.rooms, "attention");

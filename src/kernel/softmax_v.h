@@ -2,7 +2,7 @@
  * softmax_v.h - kernels: scores to weights to a weighted sum of values
  *
  * A tile is up to 6 queries. Its keys come in panels of 64 (kernel.h), its values as they lie in
- * memory. For each panel weigh() turns scores into weights, and for each *block* of up to 256
+ * memory. weigh() turns the scores of panels into weights, and for each *block* of up to 256
  * keys blend() adds weights times values to the output sums:
  *
  *              64 keys  64 keys  64 keys  64 keys                 width
@@ -27,8 +27,7 @@
  * Every step looks at one row alone, so a row's bits do not depend on its neighbours in a tile;
  * and a panel of which a row sees nothing leaves that row as it was.
  *
- * Error: a score has that of dk_tile_f32; 2^x is within 4e-7 of itself (a polynomial of degree 5,
- * minimax on [-1/2, 1/2] with relative error 1.7e-7 in f32 coefficients, and five roundings).
+ * Error: a score has that of dk_tile_f32; 2^x is within 4e-7 of itself (see the kernels).
  */
 #ifndef DOTK_KERNEL_SOFTMAX_V_H
 #define DOTK_KERNEL_SOFTMAX_V_H
@@ -42,7 +41,10 @@ enum {
     DK_ATTEND_LANES = 16,  /* partial sums of a row; output rows are padded */
 };
 
-/* 2^f on [-1/2, 1/2], ascending powers of f. */
+/*
+ * 2^f on [-1/2, 1/2], ascending powers of f from f^1 on: minimax of degree 5, relative error 1.7e-7
+ * in f32 coefficients (with five roundings 2.3e-7). For those ISAs that have no better way.
+ */
 #define DK_EXP2_C1 0x1.62e428p-1f
 #define DK_EXP2_C2 0x1.ebf914p-3f
 #define DK_EXP2_C3 0x1.c6b6e2p-5f
@@ -59,7 +61,8 @@ struct dk_softmax_rows {
 };
 
 /*
- * Scores of 'rows' queries and the first 'cols' keys of a panel, and their weights.
+ * Scores of 'rows' queries and the first 'cols' keys of a panel, and their weights; the same for
+ * the next panels, if there are more, as if each had a call of its own.
  *
  *     query    (rows, dim), dense, multiplied by scale * log2(e)
  *     keep     NULL: every key counts; else key c counts for row r when bit c of keep[r] is set
@@ -68,13 +71,14 @@ struct dk_softmax_rows {
  *     output   (rows, output_stride): sums so far, which follow m
  *
  * Promises of the caller: rows is 1 .. 6, cols is 16, 32, 48 or 64, column a multiple of 64;
+ * panels is 1, or up to what is left of the block when cols is 64 and keep NULL;
  * panel, weight and output are 64-byte aligned, output_stride is a multiple of 16; query and
  * panel are readable for exactly what the shapes say. Keys that do not count may hold anything.
  * A score that counts and is NaN or +infinity makes the row's max and sums NaN.
  */
 struct dk_weigh {
     const float *query;
-    size_t rows, dim, cols;
+    size_t rows, dim, cols, panels;
     const float *panel;
     const uint64_t *keep;
     size_t column;

@@ -69,14 +69,15 @@ drop_tile(struct tile *tile)
 }
 
 static void
-weigh(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, size_t cols,
-      const uint64_t *keep)
+weigh_panels(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, size_t panels,
+             size_t cols, const uint64_t *keep)
 {
     kernels->softmax_v->weigh_f32(&(struct dk_weigh){
         .query = tile->query,
         .rows = tile->rows,
         .dim = tile->dim,
         .cols = cols,
+        .panels = panels,
         .panel = tile->panel + panel * DK_PANEL * tile->dim,
         .keep = keep,
         .column = panel * DK_PANEL,
@@ -85,6 +86,13 @@ weigh(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, s
         .output = tile->output,
         .output_stride = tile->stride,
     });
+}
+
+static void
+weigh(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, size_t cols,
+      const uint64_t *keep)
+{
+    weigh_panels(kernels, tile, panel, 1, cols, keep);
 }
 
 static double
@@ -250,6 +258,14 @@ test_rows_are_independent(void **state)
                 weigh(kernels, &all, panel, DK_PANEL, panel % 2 == 0 ? mask : NULL);
                 for (size_t r = 0; r < ROWS; r++)
                     states[r][panel] = row_state(&all, r, panel);
+            }
+            if (mask == NULL) { /* all panels in one call */
+                begin(&all);
+                weigh_panels(kernels, &all, 0, 1 + round % 4, DK_PANEL, NULL);
+                for (size_t r = 0; r < ROWS; r++) {
+                    const struct row_state together = row_state(&all, r, round % 4);
+                    assert_memory_equal(&together, &states[r][round % 4], sizeof together);
+                }
             }
             for (size_t r = 0; r < ROWS; r++) {
                 struct tile one = all;

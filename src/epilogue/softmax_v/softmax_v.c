@@ -75,57 +75,84 @@ blend_seen(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_ti
     }
 }
 
-/* What the mask leaves of 'count' keys at 'column': keep[r], and whether that is everything. */
+/* How the mask covers 'count' keys from 'column' on, for the whole tile. */
 static enum dk_cover
-look_at_mask(const struct dk_attend_tile *tile, const struct dk_attend_block *block, size_t column,
-             size_t count, uint64_t keep[DK_ATTEND_ROWS], uint64_t *any)
+cover_of(const struct dk_attend_tile *tile, const struct dk_attend_block *block, size_t column,
+         size_t count)
 {
-    const struct dk_mask *const mask = block->mask;
-    const size_t key = block->key + column;
-    const uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1;
-    const enum dk_cover cover = mask == NULL ? DK_COVER_ALL
-                                             : mask->cover(mask, tile->row, tile->rows, key, count);
+    if (block->mask == NULL)
+        return DK_COVER_ALL;
+    return block->mask->cover(block->mask, tile->row, tile->rows, block->key + column, count);
+}
 
-    *any = 0;
+/* What is left of a panel that the mask or the end of the keys cuts; returns it for all rows. */
+static uint64_t
+look_at_mask(const struct dk_attend_tile *tile, const struct dk_attend_block *block,
+             enum dk_cover cover, size_t column, size_t count, uint64_t keep[DK_ATTEND_ROWS])
+{
+    const uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1;
+    uint64_t any = 0;
+
     for (size_t r = 0; r < tile->rows; r++) {
-        keep[r] = cover == DK_COVER_SOME ? mask->bits(mask, tile->row + r, key) & exist : exist;
-        *any |= keep[r];
+        keep[r] = exist;
+        if (cover == DK_COVER_SOME)
+            keep[r] &= block->mask->bits(block->mask, tile->row + r, block->key + column);
+        any |= keep[r];
     }
-    if (cover == DK_COVER_NONE || *any == 0)
-        return DK_COVER_NONE;
-    return cover == DK_COVER_ALL && count == DK_PANEL ? DK_COVER_ALL : DK_COVER_SOME;
+    return any;
+}
+
+/* How many panels from 'column' on, the first of which is, are not cut. */
+static size_t
+whole_panels(const struct dk_attend_tile *tile, const struct dk_attend_block *block, size_t column,
+             bool whole)
+{
+    size_t panels = 1;
+
+    for (;; panels++) {
+        const size_t next = column + panels * DK_PANEL;
+        if (next + DK_PANEL > block->count ||
+            (!whole && cover_of(tile, block, next, DK_PANEL) != DK_COVER_ALL))
+            return panels;
+    }
 }
 
 void
 dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
                 struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK])
 {
+    const bool whole = cover_of(tile, block, 0, block->count) == DK_COVER_ALL;
     size_t first = 0, last = 0; /* columns weighed and not yet blended */
 
     for (size_t column = 0; column < block->count; column += DK_PANEL) {
         const size_t count = dk_min(DK_PANEL, block->count - column);
-        uint64_t keep[DK_ATTEND_ROWS], any;
-        const enum dk_cover cover = look_at_mask(tile, block, column, count, keep, &any);
-        if (cover == DK_COVER_NONE) {
+        const enum dk_cover cover = whole ? DK_COVER_ALL : cover_of(tile, block, column, count);
+        const bool cut = cover != DK_COVER_ALL || count != DK_PANEL;
+        uint64_t keep[DK_ATTEND_ROWS], any = ~UINT64_C(0);
+        if (cut && cover != DK_COVER_NONE)
+            any = look_at_mask(tile, block, cover, column, count, keep);
+        if (cover == DK_COVER_NONE || any == 0) {
             blend(kernels, tile, block, weight, 0, tile->rows, first, last);
             first = last = column + DK_PANEL;
             continue;
         }
-        const size_t seen = cover == DK_COVER_ALL ? DK_PANEL : 64 - (size_t)__builtin_clzll(any);
+        const size_t seen = 64 - (size_t)__builtin_clzll(any);
+        const size_t panels = cut ? 1 : whole_panels(tile, block, column, whole);
         kernels->weigh_f32(&(struct dk_weigh){
             .query = tile->query,
             .rows = tile->rows,
             .dim = block->dim,
             .cols = dk_round_up(seen, 16),
+            .panels = panels,
             .panel = block->panels + column * block->dim,
-            .keep = cover == DK_COVER_ALL ? NULL : keep,
+            .keep = cut ? keep : NULL,
             .column = column,
             .weight = weight,
             .softmax = tile->softmax,
             .output = tile->output,
             .output_stride = tile->output_stride,
         });
-        if (cover == DK_COVER_SOME) {
+        if (cut) {
             signed char *const finite = &block->finite[column / DK_PANEL];
             if (*finite < 0)
                 *finite = values_finite(block, column, column + count);
@@ -136,6 +163,7 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
                 continue;
             }
         }
+        column += (panels - 1) * DK_PANEL;
         last = column + seen;
         if (seen < DK_PANEL) { /* a gap in front of the next panel */
             blend(kernels, tile, block, weight, 0, tile->rows, first, last);
@@ -159,13 +187,16 @@ dk_attend_take(const struct dk_attend_tile *tile, struct dk_attend_answer *answe
     }
 }
 
-/* 2^n for n <= 0, whole or -infinity; NaN stays NaN. */
+/* 2^n for n <= 0, whole or -infinity, 0 below the normal range; NaN stays NaN. */
 static float
 power_of_two(float n)
 {
-    if (n != n)
-        return n;
-    return n < -200.0f ? 0 : ldexpf(1.0f, (int)n);
+    if (!(n >= -126.0f))
+        return n != n ? n : 0;
+    const uint32_t bits = (uint32_t)((int)n + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
 }
 
 void

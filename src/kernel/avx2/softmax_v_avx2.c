@@ -193,12 +193,24 @@ settle_row(const struct dk_weigh *args, size_t r)
     _mm256_store_ps(sum, _mm256_add_ps(_mm256_load_ps(sum), lanes));
 }
 
-TARGET void
-dk_weigh_f32_avx2(const struct dk_weigh *args)
+static TARGET void
+weigh_panel(const struct dk_weigh *args)
 {
     store_scores(args);
     for (size_t r = 0; r < args->rows; r++)
         settle_row(args, r);
+}
+
+TARGET void
+dk_weigh_f32_avx2(const struct dk_weigh *args)
+{
+    struct dk_weigh panel = *args;
+
+    for (size_t i = 0; i < args->panels; i++) {
+        weigh_panel(&panel);
+        panel.panel += DK_PANEL * args->dim;
+        panel.column += DK_PANEL;
+    }
 }
 
 /* ------------------------------------------------------------------------- */

@@ -5,11 +5,18 @@
  * tile_avx512.c). Weights are computed from the accumulators where they stand, without storing
  * scores. Sums of values: 6 weights by broadcast, 64 columns of a row of values.
  *
- * The fast way takes full tiles whose rows have all seen something and need no mask. It finds
- * out afterwards, from the sums of the weights, whether some row's m had to move (an overflow
- * comes out of vscalefps as infinity, a NaN stays one), and then everything that is not ordinary
- * goes the slow way: scores to memory, then row by row. That costs the scores again but happens
- * to a tile hardly more than once in 1,024 keys, and it spares a search for the maximum.
+ * Whole panels go by halves of 32 keys: while the weights of one are worked out, the scores of the
+ * next are summed, in program order, because a core looks only some 200 instructions ahead and
+ * a panel's weights are 300.
+ *
+ * Tiles of 6 rows go the fast way. It finds out afterwards, from the sums of the weights, whether
+ * some row's m had to move (an overflow comes out of vscalefps as infinity, a NaN stays one), and
+ * then everything that is not ordinary goes the slow way: scores to memory, then row by row. That
+ * costs the scores again but is rare, and it spares a search for the maximum.
+ *
+ * 2^x works by a table, unlike the polynomial of degree 5 that other ISAs use: additions, vscalefps
+ * and table look-up hide behind the FMAs of the scores, so FMAs are what it costs, and it needs 3
+ * instead of 5.
  *
  * Contract and method: softmax_v.h.
  */
@@ -25,19 +32,43 @@ enum { LANES = 16, ROWS = DK_ATTEND_ROWS, AHEAD_STEPS = 8 };
 /* asm: see tile_avx512.c */
 #define PREFETCH_L1(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
 
-/* 2^x; x = -infinity gives NaN, which sends its tile the slow way. */
+/* What exp2_of() needs, read from memory wherever it is: registers are scarce. */
+static const struct {
+    _Alignas(64) float power_of_32nd[32]; /* 2^(i / 32) */
+    float shifter, one, c1, c2;
+} exp2_constants = {
+    .power_of_32nd = {0x1.000000p+0f, 0x1.059b0ep+0f, 0x1.0b5586p+0f, 0x1.11301ep+0f,
+                      0x1.172b84p+0f, 0x1.1d4874p+0f, 0x1.2387a6p+0f, 0x1.29e9e0p+0f,
+                      0x1.306fe0p+0f, 0x1.371a74p+0f, 0x1.3dea64p+0f, 0x1.44e086p+0f,
+                      0x1.4bfdaep+0f, 0x1.5342b6p+0f, 0x1.5ab07ep+0f, 0x1.6247ecp+0f,
+                      0x1.6a09e6p+0f, 0x1.71f75ep+0f, 0x1.7a1148p+0f, 0x1.82589ap+0f,
+                      0x1.8ace54p+0f, 0x1.93737cp+0f, 0x1.9c4918p+0f, 0x1.a5503cp+0f,
+                      0x1.ae89fap+0f, 0x1.b7f770p+0f, 0x1.c199bep+0f, 0x1.cb720ep+0f,
+                      0x1.d5818ep+0f, 0x1.dfc974p+0f, 0x1.ea4afap+0f, 0x1.f50766p+0f},
+    .shifter = 0x1.8p+18f, /* adding it rounds to a multiple of 1/32, kept in the last bits */
+    .one = 1.0f,
+    .c1 = 0x1.62e584p-1f,
+    .c2 = 0x1.ebfc14p-3f,
+};
+
+/*
+ * 2^x; x = -infinity gives NaN, which sends its tile the slow way. x = n + f with n a multiple of
+ * 1/32, and 2^x = 2^floor(n) * 2^(n - floor(n)) * 2^f: a scaling, the table, and a parabola that
+ * is within 5.4e-8 of 2^f on [-1/64, 1/64]. In all within 2.2e-7.
+ */
 DK_INLINE TARGET __m512
 exp2_of(__m512 x)
 {
-    const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 shifted = _mm512_add_ps(x, _mm512_set1_ps(exp2_constants.shifter));
+    const __m512 n = _mm512_sub_ps(shifted, _mm512_set1_ps(exp2_constants.shifter));
     const __m512 f = _mm512_sub_ps(x, n);
-    __m512 power = _mm512_set1_ps(DK_EXP2_C5);
-    power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(DK_EXP2_C4));
-    power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(DK_EXP2_C3));
-    power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(DK_EXP2_C2));
-    power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(DK_EXP2_C1));
-    power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(power, n);
+    const __m512 fraction = _mm512_permutex2var_ps(
+        _mm512_load_ps(exp2_constants.power_of_32nd), _mm512_castps_si512(shifted),
+        _mm512_load_ps(exp2_constants.power_of_32nd + LANES));
+    __m512 power = _mm512_set1_ps(exp2_constants.c2);
+    power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(exp2_constants.c1));
+    power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(exp2_constants.one));
+    return _mm512_scalef_ps(_mm512_mul_ps(power, fraction), n);
 }
 
 /* acc = the sums of one chain: dimensions start .. end - 1. */
@@ -208,26 +239,65 @@ settle_row(const struct dk_weigh *args, size_t r)
 /*  The fast way                                                             */
 /* ------------------------------------------------------------------------- */
 
-/* A full tile without a mask. False, with nothing but weights written: go the slow way. */
-static TARGET bool
-weigh_full_tile(const struct dk_weigh *args)
+/* The m of rows that have seen nothing yet; -infinity where they see nothing now. */
+DK_INLINE TARGET void
+begin_rows(const size_t vecs, const bool masked, const struct dk_weigh *args, __m512 score[ROWS][4],
+           float m[ROWS])
+{
+    const __m512 none = _mm512_set1_ps(-INFINITY);
+
+    DK_UNROLL
+    for (size_t r = 0; r < ROWS; r++) {
+        __m512 most = none;
+        DK_UNROLL
+        for (size_t v = 0; v < vecs; v++) {
+            const __mmask16 lanes = masked ? (__mmask16)(args->keep[r] >> v * LANES) : 0xffff;
+            most = _mm512_mask_max_ps(most, lanes, most, score[r][v]);
+        }
+        const __m512 highest = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+        if (m[r] == -INFINITY)
+            m[r] = _mm512_cvtss_f32(
+                _mm512_roundscale_ps(highest, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC));
+    }
+}
+
+/*
+ * A tile of 6 rows, some of which ('begin') may have seen nothing yet. False, with nothing but
+ * weights written: go the slow way.
+ */
+DK_INLINE TARGET bool
+weigh_tile(const size_t vecs, const bool masked, const bool begin, const struct dk_weigh *args)
 {
     struct dk_softmax_rows *const softmax = args->softmax;
     float(*const weight)[DK_ATTEND_BLOCK] = args->weight;
     const size_t column = args->column;
     __m512 acc[ROWS][4], lanes[ROWS], all = _mm512_setzero_ps();
+    _Alignas(64) float begun[16];
+    const float *m = softmax->max;
 
-    score_tile(ROWS, 4, args, acc);
+    score_tile(ROWS, vecs, args, acc);
+    if (begin) {
+        _mm512_store_ps(begun, _mm512_load_ps(softmax->max));
+        begin_rows(vecs, masked, args, acc, begun);
+        m = begun;
+    }
     DK_UNROLL
     for (size_t r = 0; r < ROWS; r++) {
-        const __m512 m = _mm512_set1_ps(softmax->max[r]);
+        const __m512 row_m = _mm512_set1_ps(m[r]);
         DK_UNROLL
-        for (size_t v = 0; v < 4; v++) {
-            acc[r][v] = exp2_of(_mm512_sub_ps(acc[r][v], m));
+        for (size_t v = 0; v < vecs; v++) {
+            acc[r][v] = exp2_of(_mm512_sub_ps(acc[r][v], row_m));
+            if (masked)
+                acc[r][v] = _mm512_maskz_mov_ps((__mmask16)(args->keep[r] >> v * LANES), acc[r][v]);
             _mm512_store_ps(&weight[r][column + v * LANES], acc[r][v]);
         }
-        lanes[r] = _mm512_add_ps(_mm512_add_ps(acc[r][0], acc[r][1]),
-                                 _mm512_add_ps(acc[r][2], acc[r][3]));
+        lanes[r] = acc[r][0];
+        if (vecs > 1)
+            lanes[r] = _mm512_add_ps(acc[r][0], acc[r][1]);
+        if (vecs == 3)
+            lanes[r] = _mm512_add_ps(lanes[r], acc[r][2]);
+        if (vecs == 4)
+            lanes[r] = _mm512_add_ps(lanes[r], _mm512_add_ps(acc[r][2], acc[r][3]));
         all = _mm512_add_ps(all, lanes[r]);
     }
     if (_mm512_cmp_ps_mask(all, _mm512_set1_ps(DK_WEIGHT_LIMIT), _CMP_NLE_UQ) != 0)
@@ -235,27 +305,188 @@ weigh_full_tile(const struct dk_weigh *args)
     DK_UNROLL
     for (size_t r = 0; r < ROWS; r++)
         _mm512_store_ps(softmax->sum[r], _mm512_add_ps(_mm512_load_ps(softmax->sum[r]), lanes[r]));
+    if (begin)
+        _mm512_store_ps(softmax->max, _mm512_load_ps(begun));
     return true;
 }
 
-/* Whether every row of a full tile has seen something, and no NaN. */
+static TARGET bool
+weigh_first_tile(const struct dk_weigh *args)
+{
+    return weigh_tile(4, false, true, args);
+}
+
+static TARGET bool
+weigh_masked_tile(const struct dk_weigh *args)
+{
+    switch (args->cols / LANES) {
+    case 1: return weigh_tile(1, true, true, args);
+    case 2: return weigh_tile(2, true, true, args);
+    case 3: return weigh_tile(3, true, true, args);
+    default: return weigh_tile(4, true, true, args);
+    }
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Several panels: the weights of one half while the next one is scored     */
+/* ------------------------------------------------------------------------- */
+
+/* Dimensions d .. end - 1 of the scores of 32 keys. */
+DK_INLINE TARGET void
+score_half(const struct dk_weigh *args, const float *panel, size_t d, size_t end,
+           __m512 acc[ROWS][2])
+{
+    const size_t dim = args->dim;
+    const float *query = args->query + d;
+
+    panel += d * DK_PANEL;
+    for (; d < end; d++) {
+        const __m512 low = _mm512_load_ps(panel), high = _mm512_load_ps(panel + LANES);
+        DK_UNROLL
+        for (size_t r = 0; r < ROWS; r++) {
+            const __m512 x = _mm512_set1_ps(query[r * dim]);
+            acc[r][0] = _mm512_fmadd_ps(x, low, acc[r][0]);
+            acc[r][1] = _mm512_fmadd_ps(x, high, acc[r][1]);
+        }
+        query++;
+        panel += DK_PANEL;
+    }
+}
+
+DK_INLINE TARGET void
+zero_half(__m512 acc[ROWS][2])
+{
+    DK_UNROLL
+    for (size_t r = 0; r < ROWS; r++)
+        acc[r][0] = acc[r][1] = _mm512_setzero_ps();
+}
+
+/*
+ * The weights of a half, counted from 'column' on, from its scores, row by row, and before each
+ * row a sixth of the scores of the half at 'panel' (unless NULL). lanes[r] = the row's sums,
+ * those of a panel's second half added to those of its first.
+ */
+DK_INLINE TARGET void
+weigh_half(const struct dk_weigh *args, size_t half, __m512 score[ROWS][2], const float *panel,
+           __m512 next[ROWS][2], float lanes[ROWS][LANES])
+{
+    float *place = &args->weight[0][args->column + half * 2 * LANES];
+    size_t d = 0;
+
+    DK_UNROLL
+    for (size_t r = 0; r < ROWS; r++) {
+        if (panel != NULL) {
+            const size_t end = args->dim * (r + 1) / ROWS;
+            score_half(args, panel, d, end, next);
+            d = end;
+        }
+        __asm__ volatile("" : : : "memory"); /* constants stay in memory */
+        const __m512 m = _mm512_set1_ps(args->softmax->max[r]);
+        const __m512 low = exp2_of(_mm512_sub_ps(score[r][0], m));
+        const __m512 high = exp2_of(_mm512_sub_ps(score[r][1], m));
+        const __m512 sum = _mm512_add_ps(low, high);
+        _mm512_store_ps(place, low);
+        _mm512_store_ps(place + LANES, high);
+        _mm512_store_ps(lanes[r],
+                        half % 2 == 0 ? sum : _mm512_add_ps(_mm512_load_ps(lanes[r]), sum));
+        place += DK_ATTEND_BLOCK;
+    }
+}
+
+/* Adds the sums of a panel to those of the rows, unless some row's m has to move. */
+DK_INLINE TARGET bool
+commit_panel(const struct dk_weigh *args, float lanes[ROWS][LANES])
+{
+    __m512 all = _mm512_setzero_ps();
+
+    DK_UNROLL
+    for (size_t r = 0; r < ROWS; r++)
+        all = _mm512_add_ps(all, _mm512_load_ps(lanes[r]));
+    if (_mm512_cmp_ps_mask(all, _mm512_set1_ps(DK_WEIGHT_LIMIT), _CMP_NLE_UQ) != 0)
+        return false;
+    DK_UNROLL
+    for (size_t r = 0; r < ROWS; r++) {
+        float *const sum = args->softmax->sum[r];
+        _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), _mm512_load_ps(lanes[r])));
+    }
+    return true;
+}
+
+/* Whole panels of which every row has begun. Returns how many went well, from the first on. */
+static TARGET size_t
+weigh_panels(const struct dk_weigh *args)
+{
+    const size_t panel_floats = args->dim * DK_PANEL;
+    _Alignas(64) float lanes[ROWS][LANES] = {{0}};
+    __m512 score[ROWS][2], next[ROWS][2];
+
+    zero_half(score);
+    score_half(args, args->panel, 0, args->dim, score);
+    for (size_t half = 0; half < 2 * args->panels; half++) {
+        const size_t following = half + 1;
+        if (following < 2 * args->panels) {
+            zero_half(next);
+            weigh_half(args, half, score,
+                       args->panel + following / 2 * panel_floats + following % 2 * 2 * LANES, next,
+                       lanes);
+            DK_UNROLL
+            for (size_t r = 0; r < ROWS; r++) { /* not two names in turn: gcc 12 would spill both */
+                score[r][0] = next[r][0];
+                score[r][1] = next[r][1];
+            }
+        } else {
+            weigh_half(args, half, score, NULL, next, lanes);
+        }
+        if (half % 2 == 1 && !commit_panel(args, lanes))
+            return half / 2;
+    }
+    return args->panels;
+}
+
+/* One panel, in whatever way it takes. */
+static TARGET void
+weigh_panel(const struct dk_weigh *args)
+{
+    if (args->rows == ROWS) {
+        if (args->keep != NULL ? weigh_masked_tile(args)
+                               : args->cols == DK_PANEL && weigh_first_tile(args))
+            return;
+    }
+    store_scores[args->rows - 1][args->cols / LANES - 1](args);
+    for (size_t r = 0; r < args->rows; r++)
+        settle_row(args, r);
+}
+
+/* Whether every row of a tile of 6 has begun. */
 DK_INLINE TARGET bool
 all_begun(const struct dk_softmax_rows *softmax)
 {
-    const __mmask16 begun = _mm512_cmp_ps_mask(_mm512_load_ps(softmax->max),
-                                               _mm512_set1_ps(-INFINITY), _CMP_GT_OQ);
-    return (begun & ((1 << ROWS) - 1)) == (1 << ROWS) - 1;
+    const unsigned rows = (1u << ROWS) - 1;
+    const unsigned begun = _mm512_cmp_ps_mask(_mm512_load_ps(softmax->max),
+                                              _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
+    return (begun & rows) == rows;
 }
 
 TARGET void
 dk_weigh_f32_avx512(const struct dk_weigh *args)
 {
-    if (args->rows == ROWS && args->cols == DK_PANEL && args->keep == NULL &&
-        all_begun(args->softmax) && weigh_full_tile(args))
-        return;
-    store_scores[args->rows - 1][args->cols / LANES - 1](args);
-    for (size_t r = 0; r < args->rows; r++)
-        settle_row(args, r);
+    const bool whole = args->rows == ROWS && args->cols == DK_PANEL && args->keep == NULL &&
+                       args->dim <= DK_CHAIN;
+    struct dk_weigh rest = *args;
+
+    for (;;) {
+        const size_t done = whole && all_begun(args->softmax) ? weigh_panels(&rest) : 0;
+        if (done == rest.panels)
+            return;
+        rest.panel += done * DK_PANEL * args->dim;
+        rest.column += done * DK_PANEL;
+        weigh_panel(&rest);
+        if (done + 1 == rest.panels)
+            return;
+        rest.panel += DK_PANEL * args->dim;
+        rest.column += DK_PANEL;
+        rest.panels -= done + 1;
+    }
 }
 
 /* ------------------------------------------------------------------------- */

@@ -61,8 +61,8 @@ weigh_row(const float score[DK_PANEL], size_t cols, float max, float weight[DK_P
     return highest;
 }
 
-void
-dk_weigh_f32_portable(const struct dk_weigh *args)
+static void
+weigh_panel(const struct dk_weigh *args)
 {
     for (size_t r = 0; r < args->rows; r++) {
         float score[DK_PANEL], lane[LANES], highest = -INFINITY;
@@ -101,6 +101,18 @@ dk_weigh_f32_portable(const struct dk_weigh *args)
         }
         for (size_t l = 0; l < LANES; l++)
             sum[l] += lane[l];
+    }
+}
+
+void
+dk_weigh_f32_portable(const struct dk_weigh *args)
+{
+    struct dk_weigh panel = *args;
+
+    for (size_t i = 0; i < args->panels; i++) {
+        weigh_panel(&panel);
+        panel.panel += DK_PANEL * args->dim;
+        panel.column += DK_PANEL;
     }
 }
 
