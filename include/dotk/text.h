@@ -104,7 +104,7 @@ typedef struct dotk_shortlist dotk_shortlist;
 
 typedef struct dotk_shortlist_options {
     size_t struct_size; /* set by DOTK_SHORTLIST_OPTIONS_INIT */
-    size_t size;        /* 0: 2,048 passages                  */
+    size_t size;        /* 0: 4,096 passages                  */
 } dotk_shortlist_options;
 
 #define DOTK_SHORTLIST_OPTIONS_INIT                                                                \

@@ -21,6 +21,8 @@
 #define LIKENESS   0.5f
 #define SYNONYMY   0.5f
 
+#define WEAKNESS   0.5f /* what a word of weak_words.def counts in a query */
+
 enum { LEAST_SIZE = 4 }; /* shorter words look like too many others */
 
 /* The trigrams of ^bytes$, ascending and distinct; returns how many. */
@@ -80,11 +82,17 @@ dk_query_affinity(const struct dk_query_term *wanted, uint64_t hash, const char 
     return likeness >= LEAST_DICE ? LIKENESS * likeness : 0;
 }
 
-/* Each line of synonyms.def is one string of words with spaces between. */
+/* Lines of words with spaces between. */
 static const char *const synonym_lines[] = {
 #define SYNONYMS(words) words,
 #include "text/synonyms.def"
 #undef SYNONYMS
+};
+
+static const char *const weak_words[] = {
+#define WORD(text) text,
+#include "text/weak_words.def"
+#undef WORD
 };
 
 /* The stem of the word at *line; moves *line behind it. 0: there is no more. */
@@ -111,6 +119,15 @@ line_has(const char *line, const struct dk_query_term *term)
         if (size == term->size && memcmp(stem, term->bytes, size) == 0)
             return true;
     return false;
+}
+
+static float
+strength_of(const struct dk_query_term *term)
+{
+    for (size_t i = 0; i < sizeof weak_words / sizeof *weak_words; i++)
+        if (line_has(weak_words[i], term))
+            return WEAKNESS;
+    return 1;
 }
 
 /* A few hundred words are stemmed for each term of a query: some ten microseconds. */
@@ -148,6 +165,7 @@ add_term(struct dk_query *query, const struct dk_term *term, size_t *repeats)
     memcpy(added->bytes, term->bytes, term->size);
     added->trigrams = trigrams(term->bytes, term->size, added->trigram);
     find_synonyms(added);
+    added->weight = strength_of(added);
     repeats[query->count++] = 1;
 }
 
@@ -165,7 +183,7 @@ parse(const char *text, size_t size, bool stop_words, struct dk_query *out)
             add_term(out, &terms.term[i], repeats);
     }
     for (size_t i = 0; i < out->count; i++)
-        out->term[i].weight = 1 + logf((float)repeats[i]);
+        out->term[i].weight *= 1 + logf((float)repeats[i]);
 }
 
 void

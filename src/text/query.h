@@ -16,7 +16,7 @@ struct dk_query_term {
     uint64_t hash;
     char bytes[DK_TERM_BYTES];
     size_t size;
-    float weight; /* 1 + ln(how often it stands in the query) */
+    float weight; /* 1 + ln(how often it stands in the query), half that for an everyday word */
     size_t trigrams;
     uint32_t trigram[DK_TRIGRAMS]; /* ascending */
     size_t synonyms;

@@ -29,7 +29,7 @@
 #include <string.h>
 
 enum {
-    DEFAULT_SIZE = 2048,
+    DEFAULT_SIZE = 4096,
     CACHE_BITS = 14,   /* 2^14 entries of 64 bytes: about as large as a second-level cache   */
     COUNTER_BITS = 18, /* 2^18 counters: 2 MiB a thread; 100 MB of source has some 300,000   */
                        /* terms, but those that matter here are in more than one passage     */

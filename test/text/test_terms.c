@@ -182,14 +182,23 @@ long_runs(void **state)
 }
 
 static void
-stop_words_are_sorted(void **state)
+word_lists(void **state)
 {
     static const char *const list[] = {
 #define WORD(text) text,
 #include "text/stop_words.def"
 #undef WORD
     };
+    static const char *const weak[] = {
+#define WORD(text) text,
+#include "text/weak_words.def"
+#undef WORD
+    };
     (void)state;
+    for (size_t i = 0; i < sizeof weak / sizeof *weak; i++) {
+        assert_true(i == 0 || strcmp(weak[i - 1], weak[i]) < 0);
+        assert_false(dk_stop_word(weak[i], strlen(weak[i])));
+    }
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         if (i > 0)
             assert_true(strcmp(list[i - 1], list[i]) < 0);
@@ -240,6 +249,10 @@ queries(void **state)
     dk_query_parse("scores score other", 18, &query);
     assert_int_equal(query.count, 1); /* "other" is a stop word */
     assert_true(query.term[0].weight > 1.69f && query.term[0].weight < 1.70f); /* 1 + ln 2 */
+    dk_query_parse("good vectors", 12, &query);
+    assert_int_equal(query.count, 2);
+    assert_true(query.term[0].weight == 0.5f); /* an everyday word */
+    assert_true(query.term[1].weight == 1);
     dk_query_parse("to be or not", 12, &query);
     assert_int_equal(query.count, 1);
     dk_query_parse("to be", 5, &query); /* nothing but stop words: then these */
@@ -256,17 +269,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(words),
-        cmocka_unit_test(inflections),
-        cmocka_unit_test(identifiers),
-        cmocka_unit_test(unicode),
-        cmocka_unit_test(spaceless),
-        cmocka_unit_test(invalid),
-        cmocka_unit_test(any_bytes),
-        cmocka_unit_test(long_runs),
-        cmocka_unit_test(stop_words_are_sorted),
-        cmocka_unit_test(affinities),
-        cmocka_unit_test(queries),
+        cmocka_unit_test(words),      cmocka_unit_test(inflections), cmocka_unit_test(identifiers),
+        cmocka_unit_test(unicode),    cmocka_unit_test(spaceless),   cmocka_unit_test(invalid),
+        cmocka_unit_test(any_bytes),  cmocka_unit_test(long_runs),   cmocka_unit_test(word_lists),
+        cmocka_unit_test(affinities), cmocka_unit_test(queries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
