@@ -8,11 +8,11 @@
  *                 for each panel                                         (L2, its chain L1)
  *                   for each group of 6 .. 12 rows: one tile             (registers, rows L1)
  *
- *           Rows come from L3 or L2 at 2 bytes a cycle, which the CPU's own prefetching hides.
+ *           Rows come from L3 at 2 bytes a cycle, which the CPU's own prefetching hides. Chunks
+ *           that stay in L2 were tried: they fetch panels more often and gain nothing.
  *
  * "pack"    row-major columns: the same, but a task packs a panel when it comes to it, into
- *           memory of its thread that never leaves L2, and takes long chunks of rows, so that
- *           packing costs little beside its use. The textbook (Goto and van de Geijn 2008) packs
+ *           memory of its thread that stays in L2. The textbook (Goto and van de Geijn 2008) packs
  *           both sides; here rows are broadcast from where they lie.
  * "few"     row-major columns, up to 8 rows: packing would cost more than the scores. 16 columns
  *           at a time are transposed in registers and read once.
@@ -25,12 +25,8 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    CHUNK_BYTES = 1 << 20, /* of rows under packed panels: enough tiles to prefetch a panel in */
-    CHUNK_ROWS_MIN = 48,   /* where rows are long                                              */
-    PACK_ROWS = 384,       /* at least these under a panel packed for them: packing costs some */
-                           /* hundredths then                                                  */
-};
+/* Rows under a panel that make up for fetching it, or for packing it. */
+enum { PANEL_ROWS = 96, PACK_ROWS = 384 };
 
 static const double MEMORY_PACE = 16e9; /* bytes a second, roughly */
 
@@ -219,15 +215,13 @@ cut(struct job *job, size_t slots)
     const struct dk_grid *const grid = job->grid;
     const double row_bytes = sizeof(float) * (double)grid->dim;
     const double row_seconds = 2.0 * DK_PANEL * (double)grid->dim / job->kernels->pace;
-    double rows = (job->path == PACK ? 16 : 4) * TASK_SECONDS / row_seconds;
-
-    if (job->path != PACK)
-        rows = fmin(rows, fmax(CHUNK_BYTES / row_bytes, CHUNK_ROWS_MIN));
-    rows = fmax(rows, DK_TILE_ROWS);
+    const double rows = fmax(8 * TASK_SECONDS / row_seconds, DK_TILE_ROWS);
+    const size_t least_rows = job->path == PACK ? PACK_ROWS : PANEL_ROWS;
     size_t chunks = (size_t)((double)(grid->row_count - 1) / rows) + 1;
-    /* Enough tasks for every thread, unless packing would be done over and over for them. */
-    if (job->path == PACK && job->panels * chunks < 4 * slots)
-        chunks = dk_max(chunks, dk_min(4 * slots / job->panels, grid->row_count / PACK_ROWS));
+
+    /* Enough tasks for every thread, unless chunks would become so short that panels cost time. */
+    if (job->panels * chunks < 4 * slots)
+        chunks = dk_max(chunks, dk_min(4 * slots / job->panels, grid->row_count / least_rows));
     job->chunk_rows = (grid->row_count - 1) / chunks + 1; /* no short last one */
     chunks = (grid->row_count - 1) / job->chunk_rows + 1;
 

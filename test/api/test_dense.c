@@ -250,29 +250,53 @@ test_not_finite(void **state)
 /*  The same bits                                                            */
 /* ------------------------------------------------------------------------- */
 
-/* Threads, splits of the rows and of the outputs change no bit. */
-static void
-test_threads_and_splits(void **state)
+/* Outputs for any number of threads are those of one, which are returned. */
+static float *
+check_threads(struct layer *l)
 {
-    static const size_t steps[] = {1, 5, 8, 9, 100};
     dotk_context *const contexts[] = {NULL, two, four};
-    struct layer l;
 
-    (void)state;
-    layer_make(&l, 11, 203, 150, 300, 0); /* several chunks of rows, and of panels */
-    l.options.activation = DOTK_ACTIVATION_GELU;
-    run_plain(&l, one);
-    float *const whole = take_outputs(&l);
+    run_plain(l, one);
+    float *const whole = take_outputs(l);
     for (size_t i = 0; i < 3; i++) {
-        run_plain(&l, contexts[i]);
-        float *const plain = take_outputs(&l);
-        run_prepared(&l, contexts[i]);
-        float *const prepared = take_outputs(&l);
-        assert_same(&l, whole, plain, "threads, plain");
-        assert_same(&l, whole, prepared, "threads, prepared");
+        run_plain(l, contexts[i]);
+        float *const plain = take_outputs(l);
+        run_prepared(l, contexts[i]);
+        float *const prepared = take_outputs(l);
+        assert_same(l, whole, plain, "threads, plain");
+        assert_same(l, whole, prepared, "threads, prepared");
         free(plain);
         free(prepared);
     }
+    return whole;
+}
+
+static void
+test_threads(void **state)
+{
+    /* Many chunks of rows; many panels; both; one task. */
+    static const size_t shapes[][3] = {{1800, 70, 20}, {10, 2500, 100}, {400, 400, 50}, {9, 3, 7}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        struct layer l;
+        layer_make(&l, 20 + i, shapes[i][0], shapes[i][1], shapes[i][2], i % 2);
+        free(check_threads(&l));
+        layer_free(&l);
+    }
+}
+
+/* Splits of the rows and of the outputs change no bit. */
+static void
+test_splits(void **state)
+{
+    static const size_t steps[] = {1, 5, 8, 9, 100};
+    struct layer l;
+
+    (void)state;
+    layer_make(&l, 11, 203, 150, 300, 0);
+    l.options.activation = DOTK_ACTIVATION_GELU;
+    float *const whole = check_threads(&l);
     for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
         for (size_t r = 0; r < l.rows; r += steps[s]) {
             const size_t rows = l.rows - r < steps[s] ? l.rows - r : steps[s];
@@ -597,7 +621,8 @@ main(void)
         cmocka_unit_test(test_sum_written_out),
         cmocka_unit_test(test_activations),
         cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_threads_and_splits),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_splits),
         cmocka_unit_test(test_instruction_sets),
         cmocka_unit_test(test_columns_of_one_matrix),
         cmocka_unit_test(test_plan),
