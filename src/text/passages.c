@@ -159,9 +159,12 @@ cut_paragraph(struct cutter *c, size_t begin, size_t end, size_t number)
             before = (struct line){0};
             continue;
         }
-        if (c->open.end != 0 && line.end - c->open.begin > TARGET) {
+        const bool share = before.end > before.begin && before.end - before.begin <= OVERLAP;
+        /* A passage that is the shared line and no more would be said twice: it goes on. */
+        if (c->open.end != 0 && line.end - c->open.begin > TARGET &&
+            !(share && c->open.begin == before.begin)) {
             status = flush(c);
-            if (before.end > before.begin && before.end - before.begin <= OVERLAP)
+            if (share)
                 extend(c, before.begin, before.end, number - 1, number - 1);
         }
         extend(c, line.begin, line.end, number, number);

@@ -117,6 +117,27 @@ long_paragraphs_overlap(void **state)
     dotk_passages_destroy(passages);
 }
 
+/* A short line that would be a passage of its own goes with the long one after it, once. */
+static void
+short_lines_before_long_ones(void **state)
+{
+    (void)state;
+    for (size_t length = 700; length <= 1300; length += 100) {
+        size_t size = (size_t)sprintf(buffer, "a short line\n");
+        put_paragraph(buffer + size, length);
+        for (size_t i = size; i < size + length; i++)
+            if (buffer[i] == '\n')
+                buffer[i] = ' ';
+        size += length;
+        size += (size_t)sprintf(buffer + size, "\nand one more\n");
+        size += put_paragraph(buffer + size, 900);
+        buffer[size] = '\0';
+        dotk_passages *const passages = cut(buffer, DOTK_TEXT_PLAIN);
+        check(buffer, size, passages);
+        dotk_passages_destroy(passages);
+    }
+}
+
 /* One line of 10,000 bytes is cut between words; without spaces, between characters. */
 static void
 long_lines(void **state)
@@ -262,6 +283,7 @@ main(void)
         cmocka_unit_test(short_texts),
         cmocka_unit_test(paragraphs_are_packed),
         cmocka_unit_test(long_paragraphs_overlap),
+        cmocka_unit_test(short_lines_before_long_ones),
         cmocka_unit_test(long_lines),
         cmocka_unit_test(markdown),
         cmocka_unit_test(headings_are_carried),
