@@ -58,7 +58,7 @@ test-asan: ## the tests under the address and undefined-behaviour sanitizers
 	@$(call tests,asan)
 
 test-ubsan: ## the tests under clang's undefined-behaviour sanitizer
-	@tools/install-deps build test lint
+	@tools/install-deps build test lint fuzz
 	$(call build,ubsan)
 	@$(call tests,ubsan)
 
@@ -91,12 +91,12 @@ check-codegen: ## count FMAs, prefetches and spills in the kernels' machine code
 	@tools/check-codegen build/release build/clang
 
 fuzz: ## every fuzz target for half a minute
-	@tools/install-deps build lint
+	@tools/install-deps build lint fuzz
 	$(call build,fuzz)
 	@tools/fuzz build/fuzz 30
 
 fuzz-long: ## every fuzz target for ten minutes
-	@tools/install-deps build lint
+	@tools/install-deps build lint fuzz
 	$(call build,fuzz)
 	@tools/fuzz build/fuzz 600
 
