@@ -175,7 +175,11 @@ dk_ids_append(struct dk_ids *ids, size_t n, const int64_t *given)
     if (given != NULL && ids->source == DK_IDS_ASSIGNED)
         return dk_fail(DOTK_BAD_ARGUMENT,
                        "ids is not NULL, but this index assigns its own ids: pass NULL");
-    return given == NULL ? append_assigned(ids, n) : append_given(ids, n, given);
+    const dotk_status status = given == NULL ? append_assigned(ids, n)
+                                             : append_given(ids, n, given);
+    if (status != DOTK_OK && ids->source == DK_IDS_UNDECIDED)
+        dk_ids_release(ids); /* its own ids may come next, and those need no memory */
+    return status;
 }
 
 /* ------------------------------------------------------------------------- */

@@ -154,6 +154,8 @@ the_source_is_fixed_by_the_first_row(void **unused)
     assert_ok(dk_ids_append(&ids, 0, good)); /* no row: nothing decided */
     assert_status(dk_ids_append(&ids, 2, bad), DOTK_BAD_ARGUMENT);
     assert_message("ids[1] is 4, as is ids[0]");
+    assert_null(ids.id); /* or positions would not be ids in what follows */
+    assert_null(ids.place);
     assert_ok(dk_ids_append(&ids, 2, NULL));
     assert_status(dk_ids_append(&ids, 1, good), DOTK_BAD_ARGUMENT);
     dk_ids_release(&ids);
