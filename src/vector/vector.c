@@ -18,6 +18,12 @@
 
 #include <math.h>
 
+/*
+ * What runs between dk_float_mode_enter() and _leave(). Compilers move arithmetic across a change
+ * of the mode, which they do not know of, but not out of a function they must call.
+ */
+#define IN_FLOAT_MODE __attribute__((noinline))
+
 /* ------------------------------------------------------------------------- */
 /*  Scores                                                                   */
 /* ------------------------------------------------------------------------- */
@@ -38,25 +44,29 @@ default_kernels(void)
     return kernels;
 }
 
-static float
+IN_FLOAT_MODE static float
 score(enum dk_score kind, const float *a, const float *b, size_t dim)
 {
-    const uint64_t float_mode = dk_float_mode_enter();
     const float result = default_kernels()->pair_f32[kind](a, b, dim);
-    dk_float_mode_leave(float_mode);
-    return result;
+    return kind == DK_SCORE_L2 ? 0.0f - result : result; /* 0 - 0 is +0, which -0 would not be */
 }
 
 float
 dotk_dot(const float *a, const float *b, size_t dim)
 {
-    return score(DK_SCORE_DOT, a, b, dim);
+    const uint64_t float_mode = dk_float_mode_enter();
+    const float dot = score(DK_SCORE_DOT, a, b, dim);
+    dk_float_mode_leave(float_mode);
+    return dot;
 }
 
 float
 dotk_l2(const float *a, const float *b, size_t dim)
 {
-    return 0.0f - score(DK_SCORE_L2, a, b, dim); /* 0 - 0 is +0, which -0 would not be */
+    const uint64_t float_mode = dk_float_mode_enter();
+    const float l2 = score(DK_SCORE_L2, a, b, dim);
+    dk_float_mode_leave(float_mode);
+    return l2;
 }
 
 /* ------------------------------------------------------------------------- */
@@ -114,12 +124,6 @@ lengths(const float *a, const float *b, size_t dim, double *length_a, double *le
     *length_b = sqrt(bb);
     return status;
 }
-
-/*
- * What runs between dk_float_mode_enter() and _leave(). Compilers move arithmetic across a change
- * of the mode, which they do not know of, but not out of a function they must call.
- */
-#define IN_FLOAT_MODE __attribute__((noinline))
 
 static dotk_status
 check_pointers(const float *a, const float *b, size_t dim, const float *out)
@@ -204,26 +208,35 @@ dotk_norm(const float *a, size_t dim)
     return norm;
 }
 
-dotk_status
-dotk_cosine(const float *a, const float *b, size_t dim, float *out)
+/* What cosine, angle and projection have in common. */
+static dotk_status
+of_two(dotk_status work(const float *, const float *, size_t, float *), const float *a,
+       const float *b, size_t dim, float *out)
 {
     dotk_status status = check_pointers(a, b, dim, out);
     const uint64_t float_mode = dk_float_mode_enter();
     if (status == DOTK_OK)
-        status = cosine(a, b, dim, out);
+        status = work(a, b, dim, out);
     dk_float_mode_leave(float_mode);
     return status;
 }
 
 dotk_status
+dotk_cosine(const float *a, const float *b, size_t dim, float *out)
+{
+    return of_two(cosine, a, b, dim, out);
+}
+
+dotk_status
 dotk_angle(const float *a, const float *b, size_t dim, float *out)
 {
-    dotk_status status = check_pointers(a, b, dim, out);
-    const uint64_t float_mode = dk_float_mode_enter();
-    if (status == DOTK_OK)
-        status = angle(a, b, dim, out);
-    dk_float_mode_leave(float_mode);
-    return status;
+    return of_two(angle, a, b, dim, out);
+}
+
+dotk_status
+dotk_project(const float *a, const float *b, size_t dim, float *out)
+{
+    return of_two(project, a, b, dim, out);
 }
 
 dotk_status
@@ -233,17 +246,6 @@ dotk_normalize(const float *a, size_t dim, float *out, float *norm)
     const uint64_t float_mode = dk_float_mode_enter();
     if (status == DOTK_OK)
         status = normalize(a, dim, out, norm);
-    dk_float_mode_leave(float_mode);
-    return status;
-}
-
-dotk_status
-dotk_project(const float *a, const float *b, size_t dim, float *out)
-{
-    dotk_status status = check_pointers(a, b, dim, out);
-    const uint64_t float_mode = dk_float_mode_enter();
-    if (status == DOTK_OK)
-        status = project(a, b, dim, out);
     dk_float_mode_leave(float_mode);
     return status;
 }

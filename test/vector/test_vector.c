@@ -271,12 +271,14 @@ test_float_mode(void **state)
     test_random_floats(&seed, b, 300);
     a[0] = 1e-39f;
     b[1] = 1e-40f;
+    const float small = 1e-20f, zero = 0; /* 1e-40 apart */
     for (size_t odd = 0; odd < 2; odd++) {
         float(*const out)[300] = found[odd];
         _mm_setcsr(odd ? 0x1f80 | 0x8040 | 0x6000 : 0x1f80);
         out[0][0] = dotk_dot(a, b, 300);
         out[0][1] = dotk_l2(a, b, 300);
         out[0][2] = dotk_norm(a, 300);
+        out[0][5] = dotk_l2(&small, &zero, 1);
         const bool good = dotk_cosine(a, b, 300, &out[0][3]) == DOTK_OK &&
                           dotk_angle(a, b, 300, &out[0][4]) == DOTK_OK &&
                           dotk_normalize(a, 300, out[1], NULL) == DOTK_OK &&
@@ -288,6 +290,7 @@ test_float_mode(void **state)
         assert_int_equal(after, odd ? 0x1f80 | 0x8040 | 0x6000 : 0x1f80);
     }
     assert_memory_equal(found[0], found[1], sizeof found[0]);
+    assert_true(found[1][0][5] > 0);
 #else
     skip();
 #endif
