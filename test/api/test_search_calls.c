@@ -153,6 +153,51 @@ progress_is_one_steady_count(void **unused)
     free(rows);
 }
 
+/* Merging and sorting lists of every row is many tasks: a call can be cancelled between them. */
+static void
+long_lists_are_finished_in_parts(void **unused)
+{
+    enum { COUNT = 250000 };
+    float *const rows = allocate(COUNT, sizeof *rows), query = 1;
+    struct answer answer = answer_create(1, COUNT);
+    uint64_t state = 15;
+
+    (void)unused;
+    test_random_floats(&state, rows, COUNT);
+    for (uint32_t threads = 1; threads <= 2; threads++) {
+        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
+        struct seen seen = {.steady = true};
+        dotk_context *context;
+        int64_t best;
+
+        options.threads = threads;
+        options.progress = watch;
+        options.progress_user = &seen;
+        assert_ok(dotk_context_create(&options, &context));
+        dotk_index *const index = create(context, 1, DOTK_METRIC_DOT);
+        assert_ok(dotk_index_add(index, COUNT, rows, 0, NULL));
+        assert_ok(dotk_index_search(index, 1, &query, 0, 1, NULL, &best, NULL, NULL));
+        const uint64_t calls = seen.calls;
+        seen = (struct seen){.steady = true};
+        search(index, &query, 1, NULL, 1, &answer);
+        assert_true(seen.steady && seen.done == seen.total);
+        /* With two threads a run may be over before the caller asks in between. */
+        assert_true(seen.calls > 7 && (threads > 1 || seen.calls >= calls + 7));
+        assert_int_equal(answer.ids[0], best);
+        assert_int_equal(answer.counts[0], COUNT);
+        for (size_t i = 0; i < COUNT; i++) {
+            const float score = answer.scores[i];
+            assert_true(score == rows[answer.ids[i]]);
+            assert_true(i == 0 || score < answer.scores[i - 1] ||
+                        (score == answer.scores[i - 1] && answer.ids[i] > answer.ids[i - 1]));
+        }
+        dotk_index_destroy(index);
+        dotk_context_destroy(context);
+    }
+    answer_destroy(&answer);
+    free(rows);
+}
+
 /* ------------------------------------------------------------------------- */
 /*  Threads of the caller                                                    */
 /* ------------------------------------------------------------------------- */
@@ -314,6 +359,7 @@ main(void)
         cmocka_unit_test(the_plan_is_what_runs),
         cmocka_unit_test(progress_can_cancel),
         cmocka_unit_test(progress_is_one_steady_count),
+        cmocka_unit_test(long_lists_are_finished_in_parts),
         cmocka_unit_test(many_threads_search_one_index),
         cmocka_unit_test(merged_shards_are_one_search),
         cmocka_unit_test(merge_keeps_the_better_of_two_and_pads),

@@ -9,12 +9,18 @@ dk_heap_build(struct dk_hit *hits, size_t n)
 }
 
 void
+dk_heap_sort(struct dk_hit *heap, size_t n, size_t left)
+{
+    while (n > left) {
+        const struct dk_hit last = heap[--n];
+        heap[n] = heap[0];
+        dk_heap_sink(heap, n, 0, last);
+    }
+}
+
+void
 dk_hits_sort(struct dk_hit *hits, size_t n)
 {
     dk_heap_build(hits, n);
-    while (n > 1) {
-        const struct dk_hit last = hits[--n];
-        hits[n] = hits[0];
-        dk_heap_sink(hits, n, 0, last);
-    }
+    dk_heap_sort(hits, n, 1);
 }

@@ -24,7 +24,7 @@ struct dk_topk_slot {
     uint64_t candidates;
 };
 
-enum { TASK_HITS = 1 << 16 }; /* that one task merges and sorts: some milliseconds */
+enum { TASK_HITS = 1 << 16 }; /* that one task merges or sorts: some milliseconds */
 
 static float *
 thresholds(struct dk_scan_epilogue *epilogue, size_t slot)
@@ -112,31 +112,57 @@ dk_topk_init(struct dk_topk *topk, struct dk_call *call, size_t queries, size_t 
     return DOTK_OK;
 }
 
+/*
+ * The work of finishing one query, counted in hits: (slots - 1) k to merge, then k to sort. A run
+ * does steps first .. end - 1 for every query, so that long lists, too, are done in short tasks.
+ */
 struct finish {
     const struct dk_topk *topk;
     size_t task_queries;
+    size_t first, end;
 };
 
-/* Some queries: every slot's list into slot 0's. */
+/* Offers slot 0's list the hits that steps first .. end - 1 stand for. */
+static void
+merge(const struct dk_topk *topk, size_t q, size_t first, size_t end)
+{
+    struct dk_hit *const list = topk->slot[0].hits + q * topk->k;
+
+    for (size_t s = 1 + first / topk->k; s < topk->slots && (s - 1) * topk->k < end; s++) {
+        const struct dk_hit *const other = topk->slot[s].hits + q * topk->k;
+        const size_t start = (s - 1) * topk->k;
+        const size_t stop = dk_min(end - start, topk->slot[s].filled[q]);
+        for (size_t i = first > start ? first - start : 0; i < stop; i++)
+            offer(list, topk->k, &topk->slot[0].filled[q], other[i]);
+    }
+}
+
+static void
+finish_query(const struct finish *finish, size_t q)
+{
+    const struct dk_topk *const topk = finish->topk;
+    const size_t merged = (topk->slots - 1) * topk->k, first = finish->first, end = finish->end;
+
+    merge(topk, q, first, dk_min(end, merged));
+    if (end <= merged)
+        return;
+    struct dk_hit *const list = topk->slot[0].hits + q * topk->k;
+    const size_t filled = topk->slot[0].filled[q];
+    if (first <= merged)
+        dk_heap_build(list, filled);
+    const size_t before = first > merged ? first - merged : 0, after = end - merged;
+    dk_heap_sort(list, before < filled ? filled - before : 0, after < filled ? filled - after : 1);
+}
+
 static void
 finish_task(void *arg, size_t task, size_t slot)
 {
     const struct finish *const finish = arg;
-    const struct dk_topk *const topk = finish->topk;
-    const size_t end = dk_min(topk->queries, (task + 1) * finish->task_queries);
+    const size_t end = dk_min(finish->topk->queries, (task + 1) * finish->task_queries);
 
     (void)slot;
-    for (size_t q = task * finish->task_queries; q < end; q++) {
-        struct dk_hit *const list = topk->slot[0].hits + q * topk->k;
-        size_t *const filled = &topk->slot[0].filled[q];
-
-        for (size_t s = 1; s < topk->slots; s++) {
-            const struct dk_hit *const other = topk->slot[s].hits + q * topk->k;
-            for (size_t i = 0; i < topk->slot[s].filled[q]; i++)
-                offer(list, topk->k, filled, other[i]);
-        }
-        dk_hits_sort(list, *filled);
-    }
+    for (size_t q = task * finish->task_queries; q < end; q++)
+        finish_query(finish, q);
 }
 
 /* Queries whose lists one task merges and sorts. */
@@ -147,22 +173,36 @@ task_queries(size_t slots, size_t k)
     return TASK_HITS / dk_min(TASK_HITS, entries);
 }
 
-bool
-dk_topk_finish_shared(size_t slots, size_t queries, size_t k)
+size_t
+dk_topk_finish_runs(size_t slots, size_t queries, size_t k)
 {
-    return queries > task_queries(slots, k);
+    const size_t entries = dk_topk_query_bytes(slots, k) / sizeof(struct dk_hit);
+
+    if (entries <= TASK_HITS && queries <= task_queries(slots, k))
+        return 0;
+    return (entries - 1) / TASK_HITS + 1;
 }
 
 dotk_status
-dk_topk_finish(struct dk_topk *topk, struct dk_call *call, bool shared)
+dk_topk_finish(struct dk_topk *topk, struct dk_call *call, size_t runs)
 {
-    struct finish finish = {topk, shared ? task_queries(topk->slots, topk->k) : topk->queries};
+    const size_t steps = topk->slots * topk->k, most = (steps - 1) / dk_max(1, runs) + 1;
+    struct finish finish = {.topk = topk, .task_queries = topk->queries, .end = steps};
+    dotk_status status = DOTK_OK;
 
-    if (shared)
-        return dk_call_run(call, (topk->queries - 1) / finish.task_queries + 1, finish_task,
-                           &finish);
-    finish_task(&finish, 0, 0);
-    return DOTK_OK;
+    if (runs == 0) {
+        finish_task(&finish, 0, 0);
+        return DOTK_OK;
+    }
+    finish.task_queries = task_queries(topk->slots, topk->k);
+    const size_t tasks = (topk->queries - 1) / finish.task_queries + 1;
+    for (size_t run = 0; status == DOTK_OK && run < runs; run++) {
+        finish.first = dk_min(steps, run * most);
+        finish.end = dk_min(steps, finish.first + most);
+        call->part++;
+        status = dk_call_run(call, tasks, finish_task, &finish);
+    }
+    return status;
 }
 
 const struct dk_hit *

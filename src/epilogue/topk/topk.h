@@ -28,14 +28,17 @@ size_t dk_topk_query_bytes(size_t slots, size_t k);
 dotk_status dk_topk_init(struct dk_topk *topk, struct dk_call *call, size_t queries, size_t k,
                          const int64_t *ids, bool ascending);
 
-/* Whether finishing so many lists is so much work that threads should share it; k at least 1. */
-bool dk_topk_finish_shared(size_t slots, size_t queries, size_t k);
+/*
+ * In how many runs of a call so many lists should be finished, k at least 1; 0: there is so little
+ * to do that the calling thread does it at once.
+ */
+size_t dk_topk_finish_runs(size_t slots, size_t queries, size_t k);
 
 /*
- * Merges the slots and sorts every list: 'shared' by dk_call_run(), else on the calling thread.
+ * Merges the slots and sorts every list, in so many runs, each the next part of the call.
  * Errors: DOTK_CANCELLED.
  */
-dotk_status dk_topk_finish(struct dk_topk *topk, struct dk_call *call, bool shared);
+dotk_status dk_topk_finish(struct dk_topk *topk, struct dk_call *call, size_t runs);
 
 /* The *count <= k hits of one query, best first, once finished. */
 const struct dk_hit *dk_topk_hits(const struct dk_topk *topk, size_t query, size_t *count);

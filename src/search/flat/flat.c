@@ -191,7 +191,7 @@ struct route {
     size_t passing;             /* rows that pass the filter */
     size_t k;                   /* at most that many can be found */
     size_t batch, batches;      /* queries at a time, and how often */
-    bool finish_shared;         /* lists so long that finishing them is a run of its own */
+    size_t finish_runs;         /* runs of their own to finish long lists; 0: with the scan's */
     const char *path, *kernel;
 };
 
@@ -230,8 +230,8 @@ route_init(struct route *route, const struct dotk_index *index, const struct dk_
     route->k = dk_min(request->k, route->passing);
     route->batch = batch_of(index, call, request->n, route->k);
     route->batches = (request->n - 1) / route->batch + 1;
-    route->finish_shared = route->k > 0 && /* a range search has no lists */
-                           dk_topk_finish_shared(call->slots, route->batch, route->k);
+    if (route->k > 0) /* a range search has no lists */
+        route->finish_runs = dk_topk_finish_runs(call->slots, route->batch, route->k);
     const size_t first = dk_min(route->batch, request->n);
     route->path = dk_scan_path(first);
     route->kernel = dk_scan_kernel(call->kernels, first);
@@ -290,7 +290,7 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
 {
     const struct dk_ids *const ids = &flat->base.ids;
     /* All batches alike, though the last may be small: progress is counted in runs. */
-    const size_t runs = route->finish_shared ? 2 : 1;
+    const size_t runs = 1 + route->finish_runs;
     struct dk_call call;
     struct dk_topk topk;
 
@@ -302,10 +302,9 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
         call.part = first / route->batch * runs;
         call.parts = route->batches * runs;
         status = scan(flat, request, route, &call, first, n, &topk.epilogue);
-        call.part += runs - 1;
     }
     if (status == DOTK_OK)
-        status = dk_topk_finish(&topk, &call, route->finish_shared);
+        status = dk_topk_finish(&topk, &call, route->finish_runs);
     for (size_t q = 0; status == DOTK_OK && q < n; q++) {
         size_t count;
         const struct dk_hit *const hits = dk_topk_hits(&topk, q, &count);
