@@ -10,7 +10,7 @@ static const struct {
     const char *meaning;
 } exits[] = {
     {CLI_OK, "success"},
-    {CLI_FAILURE, "failure: an output cannot be written, say"},
+    {CLI_FAILURE, "failure: an output cannot be written, say; of grep also that nothing was found"},
     {CLI_USAGE, "the command line is wrong"},
     {CLI_BAD_INPUT, "an input file is missing, malformed or not what it has to be"},
     {CLI_NO_MEMORY, "out of memory"},

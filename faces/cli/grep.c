@@ -249,11 +249,11 @@ answer(struct grep *g)
     if (code != CLI_OK || g->found > 0)
         return code;
     if (g->corpus.texts == 0)
-        return cli_fail(args, CLI_FAILURE, "there is no text to search (%zu binary files)",
-                        g->corpus.binaries);
+        return cli_fail(args, CLI_FAILURE, "there is no text to search (%zu binary %s)",
+                        g->corpus.binaries, g->corpus.binaries == 1 ? "file" : "files");
     return cli_fail(args, CLI_FAILURE,
-                    "nothing found: no word of \"%s\", nor a form of one, is in the %zu files read",
-                    g->query, g->corpus.texts);
+                    "nothing found: no word of \"%s\", nor a form of one, is in the %zu %s read",
+                    g->query, g->corpus.texts, g->corpus.texts == 1 ? "file" : "files");
 }
 
 int

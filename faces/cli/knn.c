@@ -288,8 +288,9 @@ run(struct knn *knn)
         return code;
     const size_t rows = knn->base->rows;
     if (!args->value[OPT_RANGE].given && knn->k > rows && args->value[OPT_K].given)
-        cli_note(args, "-k is %zu, but %s has %zu vectors: the places left over hold id -1", knn->k,
-                 knn->base_path, rows);
+        cli_note(args, "-k is %zu, but %s has only %zu vector%s%s", knn->k, knn->base_path, rows,
+                 rows == 1 ? "" : "s",
+                 args->value[OPT_OUT_IDS].given ? ": the other places of --out-ids hold -1" : "");
     code = fill_index(knn);
     if (code != CLI_OK)
         return code;

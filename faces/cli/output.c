@@ -75,8 +75,8 @@ cli_save(const struct cli_args *args, enum cli_option option, dotk_npy_type type
     cli_protect(false);
     return status == DOTK_NO_MEMORY || status == DOTK_OK
                ? cli_report(args, status, NULL)
-               : cli_fail(args, CLI_FAILURE, "%s %s: %s", cli_option_name(option), path,
-                          dotk_last_message());
+               : cli_fail(args, CLI_FAILURE, "%s %s", cli_option_name(option),
+                          dotk_last_message()); /* which begins with the path */
 }
 
 static bool

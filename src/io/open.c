@@ -111,7 +111,7 @@ find_values(const struct dk_source *source, const dotk_vectors_options *options,
     }
     return dk_fail(DOTK_UNSUPPORTED,
                    "%s: is neither .npy, .fvecs, .bvecs nor IDX: for values without a header give "
-                   "their type and dimension",
+                   "raw and dim (dotk: --raw, --dim)",
                    source->name);
 }
 

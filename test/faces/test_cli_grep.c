@@ -253,6 +253,8 @@ nothing_found(void **state)
     const json_t *const result = json_array_get(json_object_get(json, "results"), 0);
     assert_int_equal(json_array_size(json_object_get(result, "hits")), 0);
     json_decref(json);
+    dotk("grep xylophone texts/a.md");
+    assert_refused(1, "is in the 1 file read");
     dotk("grep ship texts/binary texts/packed");
     assert_refused(1, "no text");
     dotk("grep ship texts/empty");

@@ -307,7 +307,8 @@ test_k_beyond_the_rows(void **state)
     save_matrix("three.npy", base, 3, DIM);
     dotk("knn three.npy queries.npy -k 5 --out-ids i.npy");
     assert_int_equal(ran.code, 0);
-    assert_contains(ran.err, "dotk knn: -k is 5, but three.npy has 3 vectors");
+    assert_contains(ran.err, "dotk knn: -k is 5, but three.npy has only 3 vectors: the other "
+                             "places of --out-ids hold -1\n");
     char *const bytes = read_whole("i.npy", &size);
     const int64_t *const ids = npy_ids(bytes, size, 5 * QUERIES);
     for (size_t i = 0; i < 5 * QUERIES; i++)
@@ -378,6 +379,10 @@ test_bad_files(void **state)
     dotk("knn base.npy queries.npy --raw f32 --dim 7");
     assert_clean(); /* .npy keeps its own format */
     shell("head -c 30 base.npy >odd.f32");
+    save_text("what.f32", "bytes");
+    dotk("knn what.f32 queries.npy");
+    assert_refused(4, "what.f32: is neither .npy");
+    assert_contains(ran.err, "--raw, --dim");
     dotk("knn odd.f32 queries.npy --raw f32 --dim 37");
     assert_refused(4, "odd.f32: ");
 }
@@ -431,8 +436,7 @@ test_outputs_that_cannot_be_written(void **state)
     struct stat info;
     shell("ln -s /dev/full full");
     dotk("knn base.npy queries.npy --out-ids full");
-    assert_refused(1, "--out-ids full: ");
-    assert_contains(ran.err, "No space left on device");
+    assert_refused(1, "dotk knn: --out-ids full: cannot write: No space left on device");
     assert_int_equal(stat("full", &info), 0);
     assert_true(S_ISCHR(info.st_mode));
     shell("rm full");
