@@ -10,8 +10,8 @@ answer) to 4 (of minimum interest), so its gain is 5 less the grade.
 Speed: one query against 100 MB of source code copied from this machine's /usr, with its peak of
 resident memory; the best of three.
 
-COLLECTION is cranfield, cacm or tree; all of them by default, and then the result is written to
-bench/results/grep_quality.json. DATA has the folders cranfield/ and cacm/ in their classical form.
+COLLECTION is cranfield, cacm or tree; all of them by default. What is found replaces what
+bench/results/grep_quality.json has of the same collection. DATA has the folders cranfield/ and cacm/ in their classical form.
 """
 import concurrent.futures
 import datetime
@@ -209,19 +209,20 @@ def bench_run():
 def main(build, data, *names):
     dotk = str(pathlib.Path(build, "dotk").resolve())
     data = pathlib.Path(data)
-    found = []
+    path = ROOT / "bench" / "results" / "grep_quality.json"
+    found = {}
+    if path.exists():
+        found = {result["collection"]: result
+                 for result in json.loads(path.read_text())["runs"][0]["results"]}
     # The tree first: the peak of memory is that of all children so far.
     for name in names or ("tree", "cranfield", "cacm"):
-        found.append(speed(dotk) if name == "tree" else quality(dotk, data, name))
-        print(json.dumps(found[-1]), flush=True)
-    if names:
-        return
+        found[name] = speed(dotk) if name == "tree" else quality(dotk, data, name)
+        print(json.dumps(found[name]), flush=True)
     run = bench_run()
     result = {"schema": "dotk.bench-results/1", "bench": "grep_quality", "commit": run.commit(),
               "date": datetime.date.today().isoformat(), "machine": run.machine(),
               "runs": [{"command": "grep_quality.py BUILD $DOTK_DATA", "bench": "grep-quality",
-                        "threads": len(os.sched_getaffinity(0)), "results": found}]}
-    path = ROOT / "bench" / "results" / "grep_quality.json"
+                        "threads": len(os.sched_getaffinity(0)), "results": [found[name] for name in sorted(found)]}]}
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 
