@@ -92,13 +92,15 @@ typedef uint64_t dk_tile_f32_fn(const struct dk_tile_f32 *args);
 /*
  * score[q][r] = score(query[q], row[r]) for up to 8 queries and exactly 16 rows, all row-major:
  * for batches too small to be worth packing. Callers with fewer rows repeat one. 'score' is
- * 64-byte aligned.
+ * 64-byte aligned; 'ahead' as for tiles, but a hint only.
  */
 struct dk_few_f32 {
     const float *const *query;
     size_t queries, dim;
     const float *const *row; /* DK_FEW_ROWS of them */
     float (*score)[DK_FEW_ROWS];
+    const char *ahead;
+    size_t ahead_lines;
 };
 typedef void dk_few_f32_fn(const struct dk_few_f32 *args);
 

@@ -4,6 +4,7 @@
  * "few"    up to 8 queries: bound by reading the keys. Each key is read once, as it lies, by a
  *          screen that adds in a fast order; keys that its error bound cannot exclude are scored
  *          again, 16 at a time and still in cache, in the order that defines a score's bits.
+ *          Where every key passes (scores that rise), the screen is left out for a while.
  * "batch"  more: bound by arithmetic. The queries are packed into panels of 64 once; blocks of
  *          keys that fit L2 pass under every panel, row by row broadcast, never packed:
  *
@@ -21,6 +22,7 @@
 #include "tile/tile.h"
 
 #include <math.h>
+#include <string.h>
 
 enum {
     BLOCK_BYTES = 160 << 10, /* of keys: with the next block and a panel within 1 MiB of L2 */
@@ -28,8 +30,8 @@ enum {
     BLOCK_UNIT = 48,       /* a multiple of 64 would waste a part of every tile height    */
     BATCH_BYTES = 4 << 20, /* of packed queries                                           */
     BATCH_MAX = 1024,
-    AHEAD_BYTES = 8 << 10, /* few: how far ahead keys are prefetched                      */
-    TASK_BYTES = 16 << 20, /* a millisecond or less of reading                             */
+    AHEAD_BYTES = 12 << 10, /* few: how far ahead keys are prefetched                      */
+    TASK_BYTES = 16 << 20,  /* a millisecond or less of reading                             */
 };
 
 static const double TASK_SECONDS = 2e-3; /* of arithmetic, by the pace of the kernels */
@@ -115,10 +117,12 @@ struct ahead {
     size_t lines;
 };
 
+static const struct ahead NOTHING_AHEAD = {NULL, 0};
+
 static struct ahead
 ahead_of(const struct dk_scan *scan, size_t start, size_t rows)
 {
-    struct ahead ahead = {NULL, 0};
+    struct ahead ahead = NOTHING_AHEAD;
 
     if (scan->gather == NULL && scan->mask == NULL && start < scan->count) {
         const size_t stop = dk_min(scan->count, start + rows);
@@ -149,6 +153,7 @@ take_lines(struct ahead *ahead, size_t lines, const char **from)
 struct few {
     const struct job *job;
     size_t slot;
+    bool screening;
     _Alignas(DK_LINE) float screen_threshold[DK_FEW_QUERIES];
     const float *query[DK_FEW_QUERIES];
     size_t waiting;
@@ -185,15 +190,21 @@ lower_thresholds(struct few *few)
         few->screen_threshold[q] = lower_threshold(job->scan, job->query_norm[q], threshold[q]);
 }
 
-/* Scores the waiting keys in the defined order and offers them. */
-static void
-score_waiting(struct few *few)
+/*
+ * Scores the waiting keys in the defined order and offers them; returns how many scores were
+ * above their threshold.
+ */
+static size_t
+score_waiting(struct few *few, struct ahead ahead)
 {
     const struct dk_scan *const scan = few->job->scan;
     struct dk_scan_epilogue *const epilogue = scan->epilogue;
     const float *const threshold = epilogue->thresholds(epilogue, few->slot);
     _Alignas(DK_LINE) float score[DK_FEW_QUERIES][DK_FEW_ROWS];
+    size_t taken = 0;
 
+    if (few->waiting == 0)
+        return 0;
     for (size_t r = few->waiting; r < DK_FEW_ROWS; r++)
         few->row[r] = few->row[0];
     few->job->kernels->few_f32[scan->score](&(struct dk_few_f32){
@@ -202,15 +213,59 @@ score_waiting(struct few *few)
         .dim = scan->dim,
         .row = few->row,
         .score = score,
+        .ahead = ahead.at,
+        .ahead_lines = ahead.lines,
     });
     for (size_t q = 0; q < scan->query_count; q++) {
         for (size_t r = 0; r < few->waiting; r++) {
-            if (score[q][r] > threshold[q])
+            if (score[q][r] > threshold[q]) {
                 epilogue->take(epilogue, few->slot, q, few->position[r], score[q][r]);
+                taken++;
+            }
         }
     }
     few->waiting = 0;
     lower_thresholds(few);
+    return taken;
+}
+
+/* Screens up to 16 keys. When all of them pass it is in the way, and score_rows goes on. */
+static void
+screen_rows(struct few *few, const size_t *position, const float *const *row,
+            const float *const *later, size_t count)
+{
+    const struct job *const job = few->job;
+    uint32_t above = job->kernels->screen_f32[job->scan->score](&(struct dk_screen_f32){
+        .query = job->interleaved,
+        .queries = job->scan->query_count,
+        .dim = job->scan->dim,
+        .row = row,
+        .later = later,
+        .count = count,
+        .threshold = few->screen_threshold,
+    });
+
+    few->screening = above != (1u << DK_FEW_ROWS) - 1;
+    for (; above != 0; above &= above - 1) {
+        const size_t r = (size_t)__builtin_ctz(above);
+        few->position[few->waiting] = position[r];
+        few->row[few->waiting] = row[r];
+        if (++few->waiting == DK_FEW_ROWS)
+            score_waiting(few, NOTHING_AHEAD);
+    }
+    if (!few->screening)
+        score_waiting(few, NOTHING_AHEAD); /* score_rows wants the list empty */
+}
+
+/* Scores 16 keys as they come, until less than half of their scores matter. */
+static void
+score_rows(struct few *few, const size_t *position, const float *const *row)
+{
+    memcpy(few->position, position, sizeof few->position);
+    memcpy(few->row, row, sizeof few->row);
+    few->waiting = DK_FEW_ROWS;
+    few->screening = score_waiting(few, ahead_of(few->job->scan, position[0] + DK_FEW_ROWS,
+                                                 DK_FEW_ROWS)) < DK_FEW_ROWS / 2;
 }
 
 static void
@@ -220,15 +275,9 @@ few_task(void *arg, size_t task, size_t slot)
     const struct dk_scan *const scan = job->scan;
     const size_t end = dk_min(scan->count, (task + 1) * job->task_rows);
     const size_t lead = dk_min(DK_FEW_ROWS, AHEAD_BYTES / (sizeof(float) * scan->dim) + 1);
-    struct few few = {.job = job, .slot = slot};
+    struct few few = {.job = job, .slot = slot, .screening = true};
     size_t position[BLOCK_ROWS_MAX], next;
     const float *row[BLOCK_ROWS_MAX + DK_FEW_ROWS];
-    struct dk_screen_f32 screen = {
-        .query = job->interleaved,
-        .queries = scan->query_count,
-        .dim = scan->dim,
-        .threshold = few.screen_threshold,
-    };
 
     for (size_t q = 0; q < DK_FEW_QUERIES; q++)
         few.screen_threshold[q] = INFINITY;
@@ -242,21 +291,14 @@ few_task(void *arg, size_t task, size_t slot)
         for (size_t r = 0; r < rows + lead; r++)
             row[r] = key(scan, position[dk_min(r, rows - 1)]);
         for (size_t r = 0; r < rows; r += DK_FEW_ROWS) {
-            screen.row = row + r;
-            screen.later = row + r + lead;
-            screen.count = dk_min(DK_FEW_ROWS, rows - r);
-            uint32_t above = job->kernels->screen_f32[scan->score](&screen);
-            for (; above != 0; above &= above - 1) {
-                const size_t hit = r + (size_t)__builtin_ctz(above);
-                few.position[few.waiting] = position[hit];
-                few.row[few.waiting] = row[hit];
-                if (++few.waiting == DK_FEW_ROWS)
-                    score_waiting(&few);
-            }
+            const size_t count = dk_min(DK_FEW_ROWS, rows - r);
+            if (few.screening || count < DK_FEW_ROWS)
+                screen_rows(&few, position + r, row + r, row + r + lead, count);
+            else
+                score_rows(&few, position + r, row + r);
         }
     }
-    if (few.waiting > 0)
-        score_waiting(&few);
+    score_waiting(&few, NOTHING_AHEAD);
 }
 
 /* Queries as dk_screen_f32 wants them; 'out' holds query_count * (dim rounded up to 16). */

@@ -334,6 +334,64 @@ filters_of_every_density(void **unused)
     }
 }
 
+/*
+ * Rows in waves: scores rise so that every row enters the list, where the scan leaves its screen
+ * out, then fall, where it comes back; waves differ in length, so neither meets groups of 16.
+ */
+static bool
+id_not_in_7(const void *user, int64_t id)
+{
+    (void)user;
+    return id % 7 != 3;
+}
+
+static void
+rising_and_falling_scores(void **unused)
+{
+    enum { COUNT = 2000, DIM = 40, QUERIES = 8 };
+    static const size_t ks[] = {1, 10, 300};
+    static float rows[COUNT * DIM], queries[QUERIES * DIM];
+    uint8_t bitmap[(COUNT + 7) / 8] = {0};
+    const dotk_filter filter = {bitmap, COUNT, NULL, 0};
+    uint64_t state = 41;
+
+    (void)unused;
+    test_random_floats(&state, queries, DIM);
+    for (size_t q = 1; q < QUERIES; q++) {
+        for (size_t d = 0; d < DIM; d++)
+            queries[q * DIM + d] = queries[d] * (1.0f + 0.001f * (float)((q + d) % 5));
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        const size_t wave = i % 611;
+        const float along = (float)(wave < 407 ? i : COUNT - i) * (1.0f / COUNT);
+        for (size_t d = 0; d < DIM; d++)
+            rows[i * DIM + d] = along * queries[d] + 1e-5f * (float)((i * 31 + d * 17) % 13);
+        bitmap[i / 8] |= (uint8_t)((unsigned)id_not_in_7(NULL, (int64_t)i) << i % 8);
+    }
+    for (size_t turn = 0; turn < METRICS * 3 * 2; turn++) {
+        const dotk_metric metric = metrics[turn % METRICS];
+        const size_t k = ks[turn / METRICS % 3];
+        const bool filtered = turn / METRICS / 3 == 1;
+        dotk_search_params params = DOTK_SEARCH_PARAMS_INIT;
+        struct reference ref = reference_create(metric, COUNT, DIM);
+
+        params.filter = filtered ? &filter : NULL;
+        reference_add(&ref, COUNT, rows, DIM, NULL);
+        for (size_t x = 0; x < all_count; x++) {
+            dotk_index *const index = create(contexts[x], DIM, metric);
+            assert_ok(dotk_index_add(index, COUNT, rows, 0, NULL));
+            for (size_t n = 1; n <= QUERIES; n += n < 4 ? 1 : 4) {
+                struct answer answer = answer_create(n, k);
+                search(index, queries, DIM, &params, n, &answer);
+                assert_answer(&ref, queries, DIM, filtered ? id_not_in_7 : NULL, NULL, &answer);
+                answer_destroy(&answer);
+            }
+            dotk_index_destroy(index);
+        }
+        reference_destroy(&ref);
+    }
+}
+
 /* ------------------------------------------------------------------------- */
 /*  Ranges and clipping                                                      */
 /* ------------------------------------------------------------------------- */
@@ -466,6 +524,7 @@ main(void)
         cmocka_unit_test(scores_are_near_double_precision),
         cmocka_unit_test(huge_k_is_cut_into_batches),
         cmocka_unit_test(filters_of_every_density),
+        cmocka_unit_test(rising_and_falling_scores),
         cmocka_unit_test(ranges_hold_every_row_that_reaches_the_threshold),
         cmocka_unit_test(ranges_larger_than_a_piece_of_memory),
         cmocka_unit_test(clipping_changes_reported_scores_only),

@@ -2,7 +2,7 @@
  * screen_avx2.c - which of 16 rows may score above a threshold, for AVX2 and FMA
  *
  * As screen_avx512.c: rows are read as they lie. One row at a time against 4 queries, two
- * vectors of partial sums each: 8 accumulators, 2 of the row.
+ * vectors of partial sums each: 8 accumulators, 2 of the row. Prefetched as there.
  */
 #include <immintrin.h>
 
@@ -11,9 +11,9 @@
 
 #define TARGET DK_TARGET("avx2,fma")
 
-enum { LANES = 8, VECS = 2, STEP = DK_SCREEN_LANES, QUERIES = 4 };
+enum { LANES = 8, VECS = 2, STEP = DK_SCREEN_LANES, QUERIES = 4, PREFETCHING_QUERIES = 3 };
 
-#define PREFETCH_L1(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
+#define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
 
 DK_INLINE TARGET __m256
 add_term(const enum dk_score score, __m256 query, __m256 row, __m256 sum)
@@ -48,7 +48,8 @@ screen_row(const enum dk_score score, const size_t count, const struct dk_screen
     for (size_t d = 0; d < dim; d += STEP, query += args->queries * STEP) {
         __m256 lo, hi;
         if (d + STEP <= dim) {
-            PREFETCH_L1(later + d);
+            if (count >= PREFETCHING_QUERIES)
+                PREFETCH_L2(later + d);
             lo = _mm256_loadu_ps(row + d);
             hi = _mm256_loadu_ps(row + d + LANES);
         } else {

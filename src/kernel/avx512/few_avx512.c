@@ -15,7 +15,9 @@
 
 #define TARGET DK_TARGET("avx512f")
 
-enum { LANES = 16 };
+enum { LANES = 16, BLOCK_LINES = 16 };
+
+#define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
 
 DK_INLINE TARGET __m512
 fma_step(const enum dk_score score, float query, __m512 rows, __m512 chain)
@@ -35,6 +37,8 @@ few_body(const enum dk_score score, const size_t queries, const struct dk_few_f3
     const size_t dim = args->dim;
     const float *query[DK_FEW_QUERIES];
     __m512 sum[DK_FEW_QUERIES], chain[DK_FEW_QUERIES];
+    const char *ahead = args->ahead;
+    size_t ahead_blocks = args->ahead_lines / BLOCK_LINES;
 
     DK_UNROLL
     for (size_t q = 0; q < queries; q++) {
@@ -53,6 +57,13 @@ few_body(const enum dk_score score, const size_t queries, const struct dk_few_f3
             DK_UNROLL
             for (int r = 0; r < LANES; r++)
                 block[r] = _mm512_loadu_ps(row[r] + d);
+            if (ahead_blocks > 0) {
+                DK_UNROLL
+                for (int i = 0; i < BLOCK_LINES; i++)
+                    PREFETCH_L2(ahead + i * 64);
+                ahead += BLOCK_LINES * 64;
+                ahead_blocks--;
+            }
             dk_transpose_16x16(block);
             DK_UNROLL
             for (int i = 0; i < LANES; i++) {

@@ -8,6 +8,11 @@
  *
  * Queries are interleaved, 16 dimensions of each in turn. As separate rows 3,072 bytes apart they
  * fell into few cache sets, and 8 queries took 1.3 times as long.
+ *
+ * Rows that will be wanted are prefetched into L2 alone. With 8 queries of 3 KiB most of an L1 of
+ * 32 KiB is taken: prefetched into L1, rows and queries drive each other out, and 8 queries take
+ * twice as long. One or two queries leave the out-of-order window room for enough loads, and a
+ * prefetch is in their way. (bench/ladder/search.md)
  */
 #include <immintrin.h>
 
@@ -15,9 +20,9 @@
 
 #define TARGET DK_TARGET("avx512f,avx512vl,avx512dq")
 
-enum { LANES = DK_SCREEN_LANES, ROWS = 2, ONE_ROW_QUERIES = 4 };
+enum { LANES = DK_SCREEN_LANES, ROWS = 3, ONE_ROW_QUERIES = 4, PREFETCHING_QUERIES = 3 };
 
-#define PREFETCH_L1(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
+#define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
 
 DK_INLINE TARGET __m512
 add_term(const enum dk_score score, __m512 query, __m512 row, __m512 sum)
@@ -53,9 +58,9 @@ add_lanes(const __m512 sum[DK_FEW_QUERIES])
 }
 
 /*
- * Bits 0 .. rows - 1 for rows r .. r + rows - 1, rows being 1 or 2; all but args and r are
- * constants. Two rows share each load of a query, but their memory is still asked for in the
- * order in which it lies.
+ * Bits 0 .. rows - 1 for rows r .. r + rows - 1, rows being 1 or 3; all but args and r are
+ * constants. Rows share each load of a query, but their memory is still asked for in the order
+ * in which it lies.
  */
 DK_INLINE TARGET uint32_t
 screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
@@ -64,9 +69,10 @@ screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
     const __m256 threshold = _mm256_load_ps(args->threshold);
     const size_t dim = args->dim, whole = dim / LANES * LANES;
     const __mmask16 tail = (__mmask16)((1u << (dim - whole)) - 1);
-    const bool adjacent = rows == 2 && args->later[r + 1] == args->later[r] + dim;
+    const bool adjacent = rows > 1 &&
+                          args->later[r + rows - 1] == args->later[r] + (rows - 1) * dim;
     const float *later[ROWS];
-    const size_t later_step = adjacent ? 2 * LANES : LANES;
+    const size_t later_step = adjacent ? rows * LANES : LANES;
     const float *row[ROWS], *query = args->query;
     __m512 sum[ROWS][DK_FEW_QUERIES];
     uint32_t above = 0;
@@ -84,13 +90,14 @@ screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
         DK_UNROLL
         for (size_t i = 0; i < rows; i++) {
             x[i] = _mm512_loadu_ps(row[i] + d);
-            PREFETCH_L1(later[i]);
+            if (queries >= PREFETCHING_QUERIES)
+                PREFETCH_L2(later[i]);
             later[i] += later_step;
         }
         DK_UNROLL
         for (size_t q = 0; q < queries; q++) {
             __m512 y = _mm512_load_ps(query + q * LANES);
-            __asm__("" : "+v"(y)); /* else gcc 12 loads it again for the second row */
+            __asm__("" : "+v"(y)); /* else gcc 12 loads it again for the next row */
             DK_UNROLL
             for (size_t i = 0; i < rows; i++)
                 sum[i][q] = add_term(score, y, x[i], sum[i][q]);
@@ -115,13 +122,13 @@ screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
 DK_INLINE TARGET uint32_t
 screen_body(const enum dk_score score, const size_t queries, const struct dk_screen_f32 *args)
 {
-    const size_t together = queries > ONE_ROW_QUERIES ? 2 : 1;
+    const size_t together = queries > ONE_ROW_QUERIES ? ROWS : 1;
     uint32_t above = 0;
     size_t r = 0;
 
     for (; r + together <= args->count; r += together)
         above |= screen_rows(score, queries, together, args, r) << r;
-    if (r < args->count)
+    for (; r < args->count; r++)
         above |= screen_rows(score, queries, 1, args, r) << r;
     return above;
 }
