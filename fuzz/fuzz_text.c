@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMATS = 3 };
+#define FORMATS 3
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
