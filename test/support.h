@@ -43,6 +43,15 @@
 #define TEST_THREAD_SANITIZER 0
 #endif
 
+/* Under a sanitizer that replaces malloc, and makes programs slow. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TEST_SANITIZED 1
+#elif defined(__has_feature)
+#define TEST_SANITIZED (TEST_THREAD_SANITIZER || __has_feature(address_sanitizer))
+#else
+#define TEST_SANITIZED TEST_THREAD_SANITIZER
+#endif
+
 static inline void
 test_require(bool condition, const char *what)
 {

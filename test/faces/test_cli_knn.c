@@ -469,13 +469,8 @@ static void
 test_no_memory(void **state)
 {
     (void)state;
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    skip(); /* a sanitizer's own memory is beyond the limit */
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    skip();
-#endif
+    if (TEST_SANITIZED)
+        skip(); /* a sanitizer's own memory is beyond the limit */
     static const char *const lines[] = {
         "knn many.u8 queries.npy --raw u8 --dim 37",    /* converted to f32 */
         "knn many.u8.gz queries.npy --raw u8 --dim 37", /* unpacked */
@@ -543,7 +538,7 @@ test_interrupt(void **state)
     const char *const isa = getenv("DOTK_ISA");
     const bool portable = isa != NULL && strcmp(isa, "portable") == 0;
     /* Portable code needs most of a second for a task, and cancels between tasks. */
-    const double limit = portable ? 3.0 : 0.1;
+    const double limit = portable || TEST_SANITIZED ? 3.0 : 0.1;
     double fastest = 1e9;
 
     setenv("TERM", "xterm", 1);
