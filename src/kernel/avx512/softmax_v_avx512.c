@@ -6,8 +6,9 @@
  * scores. Sums of values: 6 weights by broadcast, 64 columns of a row of values.
  *
  * Whole panels go by halves of 32 keys: while the weights of one are worked out, the scores of the
- * next are summed, in program order, because a core looks only some 200 instructions ahead and
- * a panel's weights are 300.
+ * next are summed, in program order, because a core looks only some 200 instructions ahead (half
+ * of that while another thread runs on it) and a panel's weights are 300. Nothing but weights is
+ * stored on the way that need not be: a 64-byte store takes the time of an FMA or two.
  *
  * Tiles of 6 rows go the fast way. It finds out afterwards, from the sums of the weights, whether
  * some row's m had to move (an overflow comes out of vscalefps as infinity, a NaN stays one), and
@@ -31,6 +32,13 @@ enum { LANES = 16, ROWS = DK_ATTEND_ROWS, AHEAD_STEPS = 8 };
 
 /* asm: see tile_avx512.c */
 #define PREFETCH_L1(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
+
+/*
+ * acc += x * line, x a float in memory. asm, because gcc makes one broadcast of two uses of x. On
+ * Zen 4 an operand like this costs nothing, and a broadcast costs a third of an FMA.
+ */
+#define FMA_BROADCAST(acc, x, line)                                                                \
+    __asm__("vfmadd231ps %1%{1to16%}, %2, %0" : "+v"(acc) : "m"(x), "v"(line))
 
 /* What exp2_of() needs, read from memory wherever it is: registers are scarce. */
 static const struct {
@@ -331,7 +339,10 @@ weigh_masked_tile(const struct dk_weigh *args)
 /*  Several panels: the weights of one half while the next one is scored     */
 /* ------------------------------------------------------------------------- */
 
-/* Dimensions d .. end - 1 of the scores of 32 keys. */
+/*
+ * Dimensions d .. end - 1 of the scores of 32 keys. Every other row takes its query by
+ * FMA_BROADCAST: 11 loads to 12 FMAs, which a CPU that does two of each in a cycle still hides.
+ */
 DK_INLINE TARGET void
 score_half(const struct dk_weigh *args, const float *panel, size_t d, size_t end,
            __m512 acc[ROWS][2])
@@ -344,9 +355,14 @@ score_half(const struct dk_weigh *args, const float *panel, size_t d, size_t end
         const __m512 low = _mm512_load_ps(panel), high = _mm512_load_ps(panel + LANES);
         DK_UNROLL
         for (size_t r = 0; r < ROWS; r++) {
-            const __m512 x = _mm512_set1_ps(query[r * dim]);
-            acc[r][0] = _mm512_fmadd_ps(x, low, acc[r][0]);
-            acc[r][1] = _mm512_fmadd_ps(x, high, acc[r][1]);
+            if (r % 2 == 0) {
+                FMA_BROADCAST(acc[r][0], query[r * dim], low);
+                FMA_BROADCAST(acc[r][1], query[r * dim], high);
+            } else {
+                const __m512 x = _mm512_set1_ps(query[r * dim]);
+                acc[r][0] = _mm512_fmadd_ps(x, low, acc[r][0]);
+                acc[r][1] = _mm512_fmadd_ps(x, high, acc[r][1]);
+            }
         }
         query++;
         panel += DK_PANEL;
@@ -363,14 +379,16 @@ zero_half(__m512 acc[ROWS][2])
 
 /*
  * The weights of a half, counted from 'column' on, from its scores, row by row, and before each
- * row a sixth of the scores of the half at 'panel' (unless NULL). lanes[r] = the row's sums,
- * those of a panel's second half added to those of its first.
+ * row a sixth of the scores of the half at 'panel' (unless NULL). A panel's second half makes
+ * after[r] = before[r] + the row's sums over the panel, and returns the latter's sum over rows;
+ * its first half returns 0.
  */
-DK_INLINE TARGET void
+DK_INLINE TARGET __m512
 weigh_half(const struct dk_weigh *args, size_t half, __m512 score[ROWS][2], const float *panel,
-           __m512 next[ROWS][2], float lanes[ROWS][LANES])
+           __m512 next[ROWS][2], float (*before)[LANES], float (*after)[LANES])
 {
     float *place = &args->weight[0][args->column + half * 2 * LANES];
+    __m512 all = _mm512_setzero_ps();
     size_t d = 0;
 
     DK_UNROLL
@@ -384,63 +402,66 @@ weigh_half(const struct dk_weigh *args, size_t half, __m512 score[ROWS][2], cons
         const __m512 m = _mm512_set1_ps(args->softmax->max[r]);
         const __m512 low = exp2_of(_mm512_sub_ps(score[r][0], m));
         const __m512 high = exp2_of(_mm512_sub_ps(score[r][1], m));
-        const __m512 sum = _mm512_add_ps(low, high);
         _mm512_store_ps(place, low);
         _mm512_store_ps(place + LANES, high);
-        _mm512_store_ps(lanes[r],
-                        half % 2 == 0 ? sum : _mm512_add_ps(_mm512_load_ps(lanes[r]), sum));
+        if (half % 2 == 1) {
+            const __m512 first = _mm512_add_ps(_mm512_load_ps(place - 2 * LANES),
+                                               _mm512_load_ps(place - LANES));
+            const __m512 lanes = _mm512_add_ps(first, _mm512_add_ps(low, high));
+            all = _mm512_add_ps(all, lanes);
+            _mm512_store_ps(after[r], _mm512_add_ps(_mm512_load_ps(before[r]), lanes));
+        }
         place += DK_ATTEND_BLOCK;
     }
+    return all;
 }
 
-/* Adds the sums of a panel to those of the rows, unless some row's m has to move. */
-DK_INLINE TARGET bool
-commit_panel(const struct dk_weigh *args, float lanes[ROWS][LANES])
-{
-    __m512 all = _mm512_setzero_ps();
-
-    DK_UNROLL
-    for (size_t r = 0; r < ROWS; r++)
-        all = _mm512_add_ps(all, _mm512_load_ps(lanes[r]));
-    if (_mm512_cmp_ps_mask(all, _mm512_set1_ps(DK_WEIGHT_LIMIT), _CMP_NLE_UQ) != 0)
-        return false;
-    DK_UNROLL
-    for (size_t r = 0; r < ROWS; r++) {
-        float *const sum = args->softmax->sum[r];
-        _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), _mm512_load_ps(lanes[r])));
-    }
-    return true;
-}
-
-/* Whole panels of which every row has begun. Returns how many went well, from the first on. */
+/*
+ * Whole panels of which every row has begun. Returns how many went well, from the first on. Sums
+ * go to and fro between the rows' and a second place, so that those before a panel that does not
+ * go well are still there.
+ */
 static TARGET size_t
 weigh_panels(const struct dk_weigh *args)
 {
     const size_t panel_floats = args->dim * DK_PANEL;
-    _Alignas(64) float lanes[ROWS][LANES] = {{0}};
+    _Alignas(64) float sums[ROWS][LANES];
+    float(*before)[LANES] = args->softmax->sum, (*after)[LANES] = sums;
     __m512 score[ROWS][2], next[ROWS][2];
+    size_t half = 0;
 
     zero_half(score);
     score_half(args, args->panel, 0, args->dim, score);
-    for (size_t half = 0; half < 2 * args->panels; half++) {
+    for (; half < 2 * args->panels; half++) {
         const size_t following = half + 1;
+        __m512 all;
         if (following < 2 * args->panels) {
             zero_half(next);
-            weigh_half(args, half, score,
-                       args->panel + following / 2 * panel_floats + following % 2 * 2 * LANES, next,
-                       lanes);
+            all = weigh_half(args, half, score,
+                             args->panel + following / 2 * panel_floats + following % 2 * 2 * LANES,
+                             next, before, after);
             DK_UNROLL
             for (size_t r = 0; r < ROWS; r++) { /* not two names in turn: gcc 12 would spill both */
                 score[r][0] = next[r][0];
                 score[r][1] = next[r][1];
             }
         } else {
-            weigh_half(args, half, score, NULL, next, lanes);
+            all = weigh_half(args, half, score, NULL, next, before, after);
         }
-        if (half % 2 == 1 && !commit_panel(args, lanes))
-            return half / 2;
+        if (half % 2 == 1) {
+            if (_mm512_cmp_ps_mask(all, _mm512_set1_ps(DK_WEIGHT_LIMIT), _CMP_NLE_UQ) != 0)
+                break; /* some row's m has to move */
+            float(*const held)[LANES] = before;
+            before = after;
+            after = held;
+        }
     }
-    return args->panels;
+    if (before == sums) {
+        DK_UNROLL
+        for (size_t r = 0; r < ROWS; r++)
+            _mm512_store_ps(args->softmax->sum[r], _mm512_load_ps(sums[r]));
+    }
+    return half / 2;
 }
 
 /* One panel, in whatever way it takes. */
