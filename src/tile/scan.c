@@ -191,8 +191,8 @@ lower_thresholds(struct few *few)
 }
 
 /*
- * Scores the waiting keys in the defined order and offers them; returns how many scores were
- * above their threshold.
+ * Scores the waiting keys in the defined order and offers them; returns how many of the keys had
+ * a score above its threshold.
  */
 static size_t
 score_waiting(struct few *few, struct ahead ahead)
@@ -201,7 +201,7 @@ score_waiting(struct few *few, struct ahead ahead)
     struct dk_scan_epilogue *const epilogue = scan->epilogue;
     const float *const threshold = epilogue->thresholds(epilogue, few->slot);
     _Alignas(DK_LINE) float score[DK_FEW_QUERIES][DK_FEW_ROWS];
-    size_t taken = 0;
+    uint32_t taken = 0; /* by key */
 
     if (few->waiting == 0)
         return 0;
@@ -220,13 +220,13 @@ score_waiting(struct few *few, struct ahead ahead)
         for (size_t r = 0; r < few->waiting; r++) {
             if (score[q][r] > threshold[q]) {
                 epilogue->take(epilogue, few->slot, q, few->position[r], score[q][r]);
-                taken++;
+                taken |= 1u << r;
             }
         }
     }
     few->waiting = 0;
     lower_thresholds(few);
-    return taken;
+    return (size_t)__builtin_popcount(taken);
 }
 
 /* Screens up to 16 keys. When all of them pass it is in the way, and score_rows goes on. */
@@ -257,7 +257,7 @@ screen_rows(struct few *few, const size_t *position, const float *const *row,
         score_waiting(few, NOTHING_AHEAD); /* score_rows wants the list empty */
 }
 
-/* Scores 16 keys as they come, until less than half of their scores matter. */
+/* Scores 16 keys as they come, until less than half of them matter. */
 static void
 score_rows(struct few *few, const size_t *position, const float *const *row)
 {

@@ -107,7 +107,7 @@ size_t dk_scan_batch(size_t dim);
 /* Which way dk_scan_run() goes for this many queries: "few" or "batch"; see scan.c. */
 const char *dk_scan_path(size_t query_count);
 
-/* The kernel that path runs, as static text: "few_f32_avx512", "tile_f32_avx512", ... */
+/* The kernel that path runs, as static text: "screen_f32_avx512", "tile_f32_avx512", ... */
 const char *dk_scan_kernel(const struct dk_kernels *kernels, size_t query_count);
 
 /* Errors: DOTK_NO_MEMORY, DOTK_CANCELLED. */

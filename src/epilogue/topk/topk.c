@@ -24,7 +24,7 @@ struct dk_topk_slot {
     uint64_t candidates;
 };
 
-enum { TASK_HITS = 1 << 16 }; /* that one task merges or sorts: some milliseconds */
+enum { TASK_HITS = 1 << 16 }; /* that one task merges or sorts: milliseconds up to k = 1 million */
 
 static float *
 thresholds(struct dk_scan_epilogue *epilogue, size_t slot)
@@ -115,6 +115,7 @@ dk_topk_init(struct dk_topk *topk, struct dk_call *call, size_t queries, size_t 
 /*
  * The work of finishing one query, counted in hits: (slots - 1) k to merge, then k to sort. A run
  * does steps first .. end - 1 for every query, so that long lists, too, are done in short tasks.
+ * (Making a heap of a list is one piece: half a second for 10 million hits.)
  */
 struct finish {
     const struct dk_topk *topk;
@@ -148,7 +149,7 @@ finish_query(const struct finish *finish, size_t q)
         return;
     struct dk_hit *const list = topk->slot[0].hits + q * topk->k;
     const size_t filled = topk->slot[0].filled[q];
-    if (first <= merged)
+    if (first <= merged && filled < topk->k) /* a full list is a heap already */
         dk_heap_build(list, filled);
     const size_t before = first > merged ? first - merged : 0, after = end - merged;
     dk_heap_sort(list, before < filled ? filled - before : 0, after < filled ? filled - after : 1);

@@ -2,7 +2,8 @@
  * screen_avx2.c - which of 16 rows may score above a threshold, for AVX2 and FMA
  *
  * As screen_avx512.c: rows are read as they lie. One row at a time against 4 queries, two
- * vectors of partial sums each: 8 accumulators, 2 of the row. Prefetched as there.
+ * vectors of partial sums each: 8 accumulators, 2 of the row. Prefetched as there,
+ * with the first 4 queries.
  */
 #include <immintrin.h>
 
@@ -48,7 +49,7 @@ screen_row(const enum dk_score score, const size_t count, const struct dk_screen
     for (size_t d = 0; d < dim; d += STEP, query += args->queries * STEP) {
         __m256 lo, hi;
         if (d + STEP <= dim) {
-            if (count >= PREFETCHING_QUERIES)
+            if (first == 0 && count >= PREFETCHING_QUERIES)
                 PREFETCH_L2(later + d);
             lo = _mm256_loadu_ps(row + d);
             hi = _mm256_loadu_ps(row + d + LANES);

@@ -5,8 +5,8 @@
  * a block of 16 rows by 16 dimensions is transposed in registers, so that a lane is a row and the
  * sum runs in the defined order. The 64 shuffles of a block take 32 to 64 cycles, so from cache
  * this is nearly as fast as any other order; from memory, the 16 streams of rows it reads at once
- * reach only 0.75 of the bandwidth, whatever is prefetched: a scan screens first (screen_avx512.c)
- * and comes here with what is left.
+ * reach only 0.75 of the bandwidth: a scan screens first (screen_avx512.c) and comes here with what
+ * is left, or, where nothing is, with the next rows on their way.
  */
 #include <immintrin.h>
 
