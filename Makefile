@@ -20,7 +20,7 @@ build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) 
 tests = ctest --preset $(1)
 
 .PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan bench bench-report \
-        lint format check-codegen fuzz fuzz-long mutants coverage install clean
+        lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-14s", $$2; $$1 = $$2 = ""; print $$0 }'
@@ -99,6 +99,10 @@ fuzz-long: ## every fuzz target for ten minutes
 	@tools/install-deps build lint fuzz
 	$(call build,fuzz)
 	@tools/fuzz build/fuzz 600
+
+fuzz-coverage: ## lines of each reader that the fuzz corpora reach
+	@tools/install-deps build lint fuzz
+	@fuzz/coverage.sh
 
 mutants: ## plant known bugs, one after the other, and see each one caught
 	@tools/install-deps build test

@@ -7,8 +7,9 @@
  *
  * Whole panels go by halves of 32 keys: while the weights of one are worked out, the scores of the
  * next are summed, in program order, because a core looks only some 200 instructions ahead (half
- * of that while another thread runs on it) and a panel's weights are 300. Nothing but weights is
- * stored on the way that need not be: a 64-byte store takes the time of an FMA or two.
+ * of that while another thread runs on it) and a panel's weights are 300. Besides
+ * weights, only one sum of lanes a row and panel is stored: a 64-byte store takes the time of an
+ * FMA or two.
  *
  * Tiles of 6 rows go the fast way. It finds out afterwards, from the sums of the weights, whether
  * some row's m had to move (an overflow comes out of vscalefps as infinity, a NaN stays one), and
