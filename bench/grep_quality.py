@@ -10,8 +10,9 @@ answer) to 4 (of minimum interest), so its gain is 5 less the grade.
 Speed: one query against 100 MB of source code copied from this machine's /usr, with its peak of
 resident memory; the best of three.
 
-COLLECTION is cranfield, cacm or tree; all of them by default. What is found replaces what
-bench/results/grep_quality.json has of the same collection. DATA has the folders cranfield/ and cacm/ in their classical form.
+COLLECTION is cranfield, cacm or tree: these are measured and printed. Without any, all three are, and
+bench/results/grep_quality.json is written. DATA has the folders cranfield/ and cacm/ in their
+classical form.
 """
 import concurrent.futures
 import datetime
@@ -209,20 +210,20 @@ def bench_run():
 def main(build, data, *names):
     dotk = str(pathlib.Path(build, "dotk").resolve())
     data = pathlib.Path(data)
-    path = ROOT / "bench" / "results" / "grep_quality.json"
-    found = {}
-    if path.exists():
-        found = {result["collection"]: result
-                 for result in json.loads(path.read_text())["runs"][0]["results"]}
     # The tree first: the peak of memory is that of all children so far.
-    for name in names or ("tree", "cranfield", "cacm"):
+    found = {}
+    for name in sorted(names or ("cacm", "cranfield", "tree"), reverse=True):
         found[name] = speed(dotk) if name == "tree" else quality(dotk, data, name)
         print(json.dumps(found[name]), flush=True)
+    if names:
+        return
     run = bench_run()
     result = {"schema": "dotk.bench-results/1", "bench": "grep_quality", "commit": run.commit(),
               "date": datetime.date.today().isoformat(), "machine": run.machine(),
               "runs": [{"command": "grep_quality.py BUILD $DOTK_DATA", "bench": "grep-quality",
-                        "threads": len(os.sched_getaffinity(0)), "results": [found[name] for name in sorted(found)]}]}
+                        "threads": len(os.sched_getaffinity(0)),
+                        "results": [found[name] for name in sorted(found)]}]}
+    path = ROOT / "bench" / "results" / "grep_quality.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 
