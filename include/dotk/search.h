@@ -39,6 +39,13 @@ typedef enum dotk_index_kind {
     DOTK_INDEX_FLAT = 0 /* exact: every row is scored */
 } dotk_index_kind;
 
+/* What a search reads before it scores in f32. Answers are the same, bit for bit. */
+typedef enum dotk_screen {
+    DOTK_SCREEN_NONE = 0, /* nothing                                                  */
+    DOTK_SCREEN_INT8 = 1  /* a byte an element, with a proven bound: only rows that   */
+                          /* the bound cannot exclude are scored                      */
+} dotk_screen;
+
 /* Stands in place of an id where fewer than k rows could be returned. */
 #define DOTK_NO_ID INT64_C(-1)
 
@@ -49,11 +56,12 @@ typedef struct dotk_index_options {
     dotk_index_kind kind; /* 0: DOTK_INDEX_FLAT                                           */
     dotk_metric metric;   /* 0: DOTK_METRIC_DOT                                           */
     int32_t expect_unit;  /* 1: refuse rows and queries with | |x| - 1 | > 1e-3           */
+    dotk_screen screen;   /* 0: DOTK_SCREEN_NONE                                          */
 } dotk_index_options;
 
 #define DOTK_INDEX_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(dotk_index_options), DOTK_INDEX_FLAT, DOTK_METRIC_DOT, 0                            \
+        sizeof(dotk_index_options), DOTK_INDEX_FLAT, DOTK_METRIC_DOT, 0, DOTK_SCREEN_NONE          \
     }
 
 /*
@@ -61,7 +69,7 @@ typedef struct dotk_index_options {
  *
  * Memory:  copies the options, borrows 'context' (NULL allowed) until destroyed. A
  *          flat index holds 4 * dim bytes a row, plus 4 (cosine) and, where ids are not
- *          0, 1, 2, ..., about 24.
+ *          0, 1, 2, ..., about 24; with DOTK_SCREEN_INT8 also dim + 16.
  * Threads: pure.
  * Errors:  DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY.
  */
@@ -140,9 +148,10 @@ typedef struct dotk_search_stats {
     uint64_t rows_filtered; /* pairs that the filter excluded (scored or not)             */
     uint64_t candidates;    /* scores that passed the threshold of their time: depends on */
                             /* the number of threads                                      */
+    uint64_t rows_rescored; /* pairs that a screen let through, scored in f32; 0 without  */
     double seconds;         /* wall-clock time                                            */
-    const char *path;       /* static text: "few", "batch", "empty"; see dotk_index_plan() */
-    const char *kernel;     /* static text: the kernel that ran, "-" for none             */
+    const char *path; /* static text: "few", "batch", "screened", "empty"; see dotk_index_plan() */
+    const char *kernel; /* static text: the kernel that ran, "-" for none             */
 } dotk_search_stats;
 
 typedef struct dotk_search_params {

@@ -137,6 +137,7 @@ typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size
 
 #include "kernel/bias_act.h"
 #include "kernel/pair.h"
+#include "kernel/screen_i8.h"
 #include "kernel/softmax_v.h"
 #include "kernel/yardstick.h"
 
@@ -152,6 +153,8 @@ struct dk_kernels {
     const char *few_f32_name;
     dk_screen_f32_fn *screen_f32[DK_SCORE_KINDS];
     const char *screen_f32_name;
+    dk_screen_i8_fn *screen_i8;
+    const char *screen_i8_name;
     dk_pair_f32_fn *pair_f32[DK_SCORE_KINDS];
     dk_pack_f32_fn *pack_f32;
 

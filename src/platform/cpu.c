@@ -17,6 +17,8 @@ dk_cpu_features(void)
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl"))
         features |= DK_CPU_AVX512;
+    if ((features & DK_CPU_AVX512) && __builtin_cpu_supports("avx512vnni"))
+        features |= DK_CPU_VNNI;
 #endif
     return features;
 }

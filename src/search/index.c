@@ -66,6 +66,9 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
                        "options->metric is %d: choose DOTK_METRIC_DOT, _COSINE or _L2",
                        (int)options->metric);
 
+    if (options->screen != DOTK_SCREEN_NONE && options->screen != DOTK_SCREEN_INT8)
+        return dk_fail(DOTK_BAD_ARGUMENT, "options->screen is %d: choose DOTK_SCREEN_NONE or _INT8",
+                       (int)options->screen);
     const struct dk_index_ops *const ops = kinds[options->kind];
     dotk_index *const index = dk_alloc(ops->bytes);
     if (index == NULL)
@@ -76,6 +79,7 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
     index->dim = dim;
     index->metric = options->metric;
     index->expect_unit = options->expect_unit != 0;
+    index->screen = options->screen;
     *out = index;
     return DOTK_OK;
 }

@@ -18,6 +18,7 @@ struct dotk_index {
     size_t dim;
     dotk_metric metric;
     bool expect_unit;
+    dotk_screen screen;
     struct dk_ids ids;
 };
 

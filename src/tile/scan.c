@@ -19,7 +19,7 @@
  * score that may matter is stored and looked at. A mask picks the keys *before* they are scored:
  * the kernels take rows by pointer, so the survivors are simply the rows of fuller tiles.
  */
-#include "tile/tile.h"
+#include "tile/scan.h"
 
 #include <math.h>
 #include <string.h>
@@ -59,24 +59,6 @@ const char *
 dk_scan_kernel(const struct dk_kernels *kernels, size_t query_count)
 {
     return is_few(query_count) ? kernels->screen_f32_name : kernels->tile_f32_name;
-}
-
-/* One scan in progress; what all tasks share. */
-struct job {
-    const struct dk_scan *scan;
-    const struct dk_kernels *kernels;
-    size_t task_rows;
-    double query_norm[DK_FEW_QUERIES]; /* few */
-    const float *interleaved;          /* few: the queries as the screen wants them */
-    const float *panels;               /* batch: query panels, one after the other */
-    size_t block_rows;                 /* batch */
-};
-
-static const float *
-key(const struct dk_scan *scan, size_t position)
-{
-    const size_t row = scan->gather != NULL ? scan->gather[position] : position;
-    return scan->keys + row * scan->key_stride;
 }
 
 /*
@@ -126,8 +108,8 @@ ahead_of(const struct dk_scan *scan, size_t start, size_t rows)
 
     if (scan->gather == NULL && scan->mask == NULL && start < scan->count) {
         const size_t stop = dk_min(scan->count, start + rows);
-        ahead.at = (const char *)key(scan, start);
-        ahead.lines = (size_t)((const char *)(key(scan, stop - 1) + scan->dim) - ahead.at) /
+        ahead.at = (const char *)dk_scan_key(scan, start);
+        ahead.lines = (size_t)((const char *)(dk_scan_key(scan, stop - 1) + scan->dim) - ahead.at) /
                       DK_LINE;
     }
     return ahead;
@@ -151,7 +133,7 @@ take_lines(struct ahead *ahead, size_t lines, const char **from)
 
 /* One task's state: the keys that passed the screen wait here until there are 16. */
 struct few {
-    const struct job *job;
+    const struct dk_scan_job *job;
     size_t slot;
     bool screening;
     _Alignas(DK_LINE) float screen_threshold[DK_FEW_QUERIES];
@@ -171,7 +153,7 @@ static float
 lower_threshold(const struct dk_scan *scan, double query_norm, float threshold)
 {
     const double dim = (double)scan->dim;
-    const double roundings = DK_CHAIN + dim / DK_CHAIN + 4 + DK_SCREEN_ROUNDINGS(dim) + 1;
+    const double roundings = dk_scan_roundings(scan->dim) + DK_SCREEN_ROUNDINGS(dim) + 1;
     const double size = scan->score == DK_SCORE_DOT ? query_norm * scan->key_norm_max
                                                     : fabs((double)threshold);
     const double slack = 1.01 * 0x1p-24 * roundings * size + dim * 0x1p-147;
@@ -182,7 +164,7 @@ lower_threshold(const struct dk_scan *scan, double query_norm, float threshold)
 static void
 lower_thresholds(struct few *few)
 {
-    const struct job *const job = few->job;
+    const struct dk_scan_job *const job = few->job;
     struct dk_scan_epilogue *const epilogue = job->scan->epilogue;
     const float *const threshold = epilogue->thresholds(epilogue, few->slot);
 
@@ -234,7 +216,7 @@ static void
 screen_rows(struct few *few, const size_t *position, const float *const *row,
             const float *const *later, size_t count)
 {
-    const struct job *const job = few->job;
+    const struct dk_scan_job *const job = few->job;
     uint32_t above = job->kernels->screen_f32[job->scan->score](&(struct dk_screen_f32){
         .query = job->interleaved,
         .queries = job->scan->query_count,
@@ -269,11 +251,9 @@ score_rows(struct few *few, const size_t *position, const float *const *row)
 }
 
 static void
-few_task(void *arg, size_t task, size_t slot)
+few_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
 {
-    const struct job *const job = arg;
     const struct dk_scan *const scan = job->scan;
-    const size_t end = dk_min(scan->count, (task + 1) * job->task_rows);
     const size_t lead = dk_min(DK_FEW_ROWS, AHEAD_BYTES / (sizeof(float) * scan->dim) + 1);
     struct few few = {.job = job, .slot = slot, .screening = true};
     size_t position[BLOCK_ROWS_MAX], next;
@@ -284,12 +264,12 @@ few_task(void *arg, size_t task, size_t slot)
     for (size_t q = 0; q < scan->query_count; q++)
         few.query[q] = scan->queries + q * scan->query_stride;
     lower_thresholds(&few);
-    for (size_t start = task * job->task_rows; start < end; start = next) {
+    for (size_t start = first; start < end; start = next) {
         const size_t rows = pick(scan, start, end, BLOCK_ROWS_MAX, position, &next);
         if (rows == 0)
             break;
         for (size_t r = 0; r < rows + lead; r++)
-            row[r] = key(scan, position[dk_min(r, rows - 1)]);
+            row[r] = dk_scan_key(scan, position[dk_min(r, rows - 1)]);
         for (size_t r = 0; r < rows; r += DK_FEW_ROWS) {
             const size_t count = dk_min(DK_FEW_ROWS, rows - r);
             if (few.screening || count < DK_FEW_ROWS)
@@ -347,7 +327,7 @@ offer(const struct dk_scan *scan, size_t slot, uint64_t above, size_t first, siz
 
 /* One block of keys under every panel. */
 static void
-batch_block(const struct job *job, size_t slot, const size_t *position, size_t rows,
+batch_block(const struct dk_scan_job *job, size_t slot, const size_t *position, size_t rows,
             struct ahead ahead)
 {
     const struct dk_scan *const scan = job->scan;
@@ -368,7 +348,7 @@ batch_block(const struct job *job, size_t slot, const size_t *position, size_t r
         for (size_t r = 0; r < rows; r += args.rows) {
             args.rows = dk_min(height, rows - r);
             for (size_t i = 0; i < args.rows; i++)
-                row[i] = key(scan, position[r + i]);
+                row[i] = dk_scan_key(scan, position[r + i]);
             args.ahead_lines = take_lines(&ahead, lines, &args.ahead);
             const uint64_t above = job->kernels->tile_f32[scan->score](&args);
             if (above != 0)
@@ -378,14 +358,12 @@ batch_block(const struct job *job, size_t slot, const size_t *position, size_t r
 }
 
 static void
-batch_task(void *arg, size_t task, size_t slot)
+batch_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
 {
-    const struct job *const job = arg;
     const struct dk_scan *const scan = job->scan;
-    const size_t end = dk_min(scan->count, (task + 1) * job->task_rows);
     size_t position[BLOCK_ROWS_MAX], next;
 
-    for (size_t start = task * job->task_rows; start < end; start = next) {
+    for (size_t start = first; start < end; start = next) {
         const size_t rows = pick(scan, start, end, job->block_rows, position, &next);
         if (rows == 0)
             break;
@@ -418,38 +396,66 @@ rows_per_task(const struct dk_call *call, const struct dk_scan *scan, size_t uni
     return dk_round_up(dk_min((size_t)by_time + 1, even), unit);
 }
 
-dotk_status
-dk_scan_run(struct dk_call *call, const struct dk_scan *scan)
+static void
+plain_task(void *arg, size_t task, size_t slot)
 {
-    struct job job = {.scan = scan, .kernels = call->kernels};
+    const struct dk_scan_job *const job = arg;
+    const size_t start = task * job->task_rows;
 
-    if (scan->count == 0 || scan->query_count == 0)
-        return DOTK_OK;
-    if (is_few(scan->query_count)) {
-        job.task_rows = rows_per_task(call, scan, DK_FEW_ROWS);
-        for (size_t q = 0; q < scan->query_count; q++)
-            job.query_norm[q] = norm(scan->queries + q * scan->query_stride, scan->dim);
-        const size_t wide = dk_round_up(scan->dim, DK_SCREEN_LANES);
-        float *const interleaved = dk_call_alloc(call, scan->query_count * wide, sizeof(float));
-        if (interleaved == NULL)
-            return dk_fail_memory(scan->query_count * wide * sizeof(float), "interleaved queries");
-        interleave_queries(scan, interleaved);
-        job.interleaved = interleaved;
-        return dk_call_run(call, (scan->count - 1) / job.task_rows + 1, few_task, &job);
-    }
+    job->rows(job, slot, start, dk_min(job->scan->count, start + job->task_rows));
+}
 
+static dotk_status
+few_init(struct dk_scan_job *job, struct dk_call *call)
+{
+    const struct dk_scan *const scan = job->scan;
+    const size_t wide = dk_round_up(scan->dim, DK_SCREEN_LANES);
+    float *const interleaved = dk_call_alloc(call, scan->query_count * wide, sizeof(float));
+
+    if (interleaved == NULL)
+        return dk_fail_memory(scan->query_count * wide * sizeof(float), "interleaved queries");
+    interleave_queries(scan, interleaved);
+    job->interleaved = interleaved;
+    for (size_t q = 0; q < scan->query_count; q++)
+        job->query_norm[q] = norm(scan->queries + q * scan->query_stride, scan->dim);
+    job->task_rows = rows_per_task(call, scan, DK_FEW_ROWS);
+    job->rows = few_rows;
+    return DOTK_OK;
+}
+
+static dotk_status
+batch_init(struct dk_scan_job *job, struct dk_call *call)
+{
+    const struct dk_scan *const scan = job->scan;
     const size_t row_bytes = sizeof(float) * scan->dim;
     const size_t blocks_of = BLOCK_BYTES / row_bytes / BLOCK_UNIT * BLOCK_UNIT;
-    job.block_rows = dk_max(BLOCK_UNIT,
-                            dk_min(blocks_of, BLOCK_ROWS_MAX / BLOCK_UNIT * BLOCK_UNIT));
-    job.task_rows = rows_per_task(call, scan, job.block_rows);
-
     const size_t panels = (scan->query_count + DK_PANEL - 1) / DK_PANEL;
     const size_t panel_bytes = DK_PANEL * row_bytes;
     float *const packed = dk_call_alloc(call, panels, panel_bytes);
+
     if (packed == NULL)
         return dk_fail_memory(panels * panel_bytes, "packed queries");
     pack_queries(scan, call->kernels, packed);
-    job.panels = packed;
-    return dk_call_run(call, (scan->count - 1) / job.task_rows + 1, batch_task, &job);
+    job->panels = packed;
+    job->block_rows = dk_max(BLOCK_UNIT,
+                             dk_min(blocks_of, BLOCK_ROWS_MAX / BLOCK_UNIT * BLOCK_UNIT));
+    job->task_rows = rows_per_task(call, scan, job->block_rows);
+    job->rows = batch_rows;
+    return DOTK_OK;
+}
+
+dotk_status
+dk_scan_run(struct dk_call *call, const struct dk_scan *scan)
+{
+    struct dk_scan_job job = {.scan = scan, .kernels = call->kernels};
+
+    if (scan->count == 0 || scan->query_count == 0)
+        return DOTK_OK;
+    const dotk_status status = is_few(scan->query_count) ? few_init(&job, call)
+                                                         : batch_init(&job, call);
+    if (status != DOTK_OK)
+        return status;
+    if (scan->codes != NULL)
+        return dk_scan_i8_run(call, &job);
+    return dk_call_run(call, (scan->count - 1) / job.task_rows + 1, plain_task, &job);
 }

@@ -9,6 +9,7 @@
 
 #include <dotk/base.h>
 
+#include "codec/i8.h"
 #include "kernel/kernel.h"
 #include "platform/memory.h"
 #include "platform/pool.h"
@@ -92,13 +93,15 @@ struct dk_scan {
     size_t dim;
     const float *keys; /* (count, dim), rows key_stride apart */
     size_t count, key_stride;
-    const size_t *gather; /* NULL, or 'count' positions: key i is row gather[i] */
-    double key_norm_max;  /* for dot: no key is longer, to within a relative 1e-3 */
-    const float *queries; /* (query_count, dim) */
+    const size_t *gather;            /* NULL, or 'count' positions: key i is row gather[i] */
+    double key_norm_max;             /* for dot: no key is longer, to within a relative 1e-3 */
+    const struct dk_codes_i8 *codes; /* NULL, or of the same keys (then no gather), to screen by */
+    const float *queries;            /* (query_count, dim) */
     size_t query_count, query_stride;
     const struct dk_mask *mask; /* NULL: everything; asked with row 0, the same for all queries; */
                                 /* cols are positions 0 .. count - 1, not gather[i]            */
     struct dk_scan_epilogue *epilogue;
+    uint64_t *rescored; /* with codes: incremented by the scores computed in f32 */
 };
 
 /* The most queries one scan takes at a time: callers cut larger batches. */

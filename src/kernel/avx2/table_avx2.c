@@ -12,6 +12,8 @@ const struct dk_kernels dk_kernels_avx2 = {
     .pair_f32 = {[DK_SCORE_DOT] = dk_pair_dot_f32_avx2, [DK_SCORE_L2] = dk_pair_l2_f32_avx2},
     .screen_f32 = {[DK_SCORE_DOT] = dk_screen_dot_f32_avx2, [DK_SCORE_L2] = dk_screen_l2_f32_avx2},
     .screen_f32_name = "screen_f32_avx2",
+    .screen_i8 = dk_screen_i8_avx2,
+    .screen_i8_name = "screen_i8_avx2",
     .pack_f32 = dk_pack_f32_avx2,
     .softmax_v = &dk_softmax_v_avx2,
     .bias_act_f32 = dk_bias_act_f32_avx2,

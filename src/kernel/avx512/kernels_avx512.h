@@ -2,6 +2,7 @@
 #ifndef DOTK_KERNEL_KERNELS_AVX512_H
 #define DOTK_KERNEL_KERNELS_AVX512_H
 
+#include "kernel/avx2/kernels_avx2.h"
 #include "kernel/kernel.h"
 
 dk_tile_f32_fn dk_tile_dot_f32_avx512, dk_tile_l2_f32_avx512;
@@ -14,5 +15,19 @@ dk_blend_f32_fn dk_blend_f32_avx512;
 extern const struct dk_softmax_v_kernels dk_softmax_v_avx512;
 extern const struct dk_yardstick_kernels dk_yardstick_avx512;
 extern const struct dk_kernels dk_kernels_avx512;
+
+/* What the table has from here, for ISAs that only add to it. */
+#define DK_AVX512_LINES                                                                            \
+    .pace = 1e11,                                                                                  \
+    .tile_f32 = {[DK_SCORE_DOT] = dk_tile_dot_f32_avx512, [DK_SCORE_L2] = dk_tile_l2_f32_avx512},  \
+    .tile_f32_name = "tile_f32_avx512", .tile_rows = {0, 12, 12, 8, 6},                            \
+    .few_f32 = {[DK_SCORE_DOT] = dk_few_dot_f32_avx512, [DK_SCORE_L2] = dk_few_l2_f32_avx512},     \
+    .few_f32_name = "few_f32_avx512",                                                              \
+    .pair_f32 = {[DK_SCORE_DOT] = dk_pair_dot_f32_avx2, [DK_SCORE_L2] = dk_pair_l2_f32_avx2},      \
+    .screen_f32 =                                                                                  \
+        {[DK_SCORE_DOT] = dk_screen_dot_f32_avx512, [DK_SCORE_L2] = dk_screen_l2_f32_avx512},      \
+    .screen_f32_name = "screen_f32_avx512", .pack_f32 = dk_pack_f32_avx512,                        \
+    .softmax_v = &dk_softmax_v_avx512, .bias_act_f32 = dk_bias_act_f32_avx512,                     \
+    .yardstick = &dk_yardstick_avx512
 
 #endif /* DOTK_KERNEL_KERNELS_AVX512_H */

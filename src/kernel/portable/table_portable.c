@@ -15,6 +15,8 @@ const struct dk_kernels dk_kernels_portable = {
     .screen_f32 =
         {[DK_SCORE_DOT] = dk_screen_dot_f32_portable, [DK_SCORE_L2] = dk_screen_l2_f32_portable},
     .screen_f32_name = "screen_f32_portable",
+    .screen_i8 = dk_screen_i8_portable,
+    .screen_i8_name = "screen_i8_portable",
     .pack_f32 = dk_pack_f32_portable,
     .softmax_v = &dk_softmax_v_portable,
     .bias_act_f32 = dk_bias_act_f32_portable,

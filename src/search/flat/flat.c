@@ -6,9 +6,12 @@
  * (A gap of a line between rows that lie a multiple of 4 KiB apart, against conflicts in L1, was
  * tried at dimensions 1024, 2048 and 4096 and changed nothing.)
  *
+ * With a screen every row has codes as well (codec/i8.h), kept in step by whatever changes rows.
+ *
  * Queries are cut into batches that the scan takes and whose lists stay within LIST_BYTES; each
  * batch is a call of its own on the context, so that scratch memory does not grow with n.
  */
+#include "codec/i8.h"
 #include "codec/norm.h"
 #include "epilogue/topk/range.h"
 #include "epilogue/topk/topk.h"
@@ -27,8 +30,9 @@ enum { LIST_BYTES = 64 << 20 };
 
 struct flat {
     struct dotk_index base;
-    float *rows;  /* (base.ids.count, dim) */
-    float *norms; /* cosine: of the rows as they came; else NULL */
+    float *rows;              /* (base.ids.count, dim) */
+    float *norms;             /* cosine: of the rows as they came; else NULL */
+    struct dk_codes_i8 codes; /* with a screen */
     size_t capacity;
     double squared_norm_max; /* no stored row has more; removals leave it */
 };
@@ -43,11 +47,48 @@ row_at(const struct flat *flat, size_t position)
 /*  Rows                                                                     */
 /* ------------------------------------------------------------------------- */
 
+static bool
+is_screened(const struct flat *flat)
+{
+    return flat->base.screen == DOTK_SCREEN_INT8;
+}
+
+static void
+release_rows(struct flat *flat)
+{
+    dk_free(flat->rows);
+    dk_free(flat->norms);
+    dk_free(flat->codes.codes);
+    dk_free(flat->codes.keys);
+}
+
+/* Room for 'capacity' rows in 'to', which is empty. */
+static bool
+allocate_rows(const struct flat *flat, size_t capacity, struct flat *to)
+{
+    const size_t dim = flat->base.dim, panels = (capacity - 1) / DK_PANEL + 1;
+
+    to->capacity = capacity;
+    to->rows = dk_alloc_array(capacity, dim * sizeof *to->rows);
+    bool ok = to->rows != NULL;
+    if (flat->base.metric == DOTK_METRIC_COSINE) {
+        to->norms = dk_alloc_array(capacity, sizeof *to->norms);
+        ok = ok && to->norms != NULL;
+    }
+    if (is_screened(flat)) {
+        to->codes.dim = dim;
+        to->codes.codes = dk_alloc_array(panels, dk_i8_panel_bytes(dim));
+        to->codes.keys = dk_alloc_array(panels, sizeof *to->codes.keys);
+        ok = ok && to->codes.codes != NULL && to->codes.keys != NULL;
+    }
+    return ok;
+}
+
 static dotk_status
 reserve(struct flat *flat, size_t n)
 {
-    const size_t row_bytes = flat->base.dim * sizeof(float), count = flat->base.ids.count;
-    const bool cosine = flat->base.metric == DOTK_METRIC_COSINE;
+    const size_t dim = flat->base.dim, count = flat->base.ids.count;
+    struct flat larger = {0};
     size_t wanted, bytes;
 
     if (!dk_add(count, n, &wanted))
@@ -55,26 +96,36 @@ reserve(struct flat *flat, size_t n)
     if (wanted <= flat->capacity)
         return DOTK_OK;
     const size_t capacity = dk_max(wanted, flat->capacity + flat->capacity / 2);
-    if (!dk_mul(capacity, row_bytes, &bytes))
+    if (!dk_mul(capacity, dim * sizeof(float), &bytes))
         return dk_fail_memory(SIZE_MAX, "rows");
-    float *const rows = dk_alloc(bytes);
-    float *const norms = cosine ? dk_alloc_array(capacity, sizeof *norms) : NULL;
-    if (rows == NULL || (cosine && norms == NULL)) {
-        dk_free(rows);
-        dk_free(norms);
+    if (!allocate_rows(flat, capacity, &larger)) {
+        release_rows(&larger);
         return dk_fail_memory(bytes, "rows");
     }
     if (count > 0) {
-        memcpy(rows, flat->rows, count * row_bytes);
-        if (cosine)
-            memcpy(norms, flat->norms, count * sizeof *norms);
+        const size_t panels = (count - 1) / DK_PANEL + 1;
+        memcpy(larger.rows, flat->rows, count * dim * sizeof *flat->rows);
+        if (flat->norms != NULL)
+            memcpy(larger.norms, flat->norms, count * sizeof *flat->norms);
+        if (is_screened(flat)) {
+            memcpy(larger.codes.codes, flat->codes.codes, panels * dk_i8_panel_bytes(dim));
+            memcpy(larger.codes.keys, flat->codes.keys, panels * sizeof *flat->codes.keys);
+        }
     }
-    dk_free(flat->rows);
-    dk_free(flat->norms);
-    flat->rows = rows;
-    flat->norms = norms;
+    release_rows(flat);
+    flat->rows = larger.rows;
+    flat->norms = larger.norms;
+    flat->codes = larger.codes;
     flat->capacity = capacity;
     return DOTK_OK;
+}
+
+static void
+encode(struct flat *flat, size_t position)
+{
+    if (is_screened(flat))
+        dk_i8_encode_key(&flat->codes, position, row_at(flat, position),
+                         flat->base.metric == DOTK_METRIC_L2);
 }
 
 /* Writes a row whose sum of squares is 'sum'. */
@@ -85,10 +136,11 @@ store(struct flat *flat, size_t position, const float *row, double sum)
 
     if (flat->norms == NULL) {
         memcpy(own, row, flat->base.dim * sizeof *own);
-        return;
+    } else {
+        dk_scale_to_unit(row, flat->base.dim, sum, own);
+        flat->norms[position] = (float)sqrt(sum);
     }
-    dk_scale_to_unit(row, flat->base.dim, sum, own);
-    flat->norms[position] = (float)sqrt(sum);
+    encode(flat, position);
 }
 
 /* The sum of squares that store() leaves, to within a relative 1e-6. */
@@ -156,6 +208,8 @@ flat_remove(struct dotk_index *base, size_t n, const int64_t *ids)
         dk_close_gaps(flat->rows, base->dim * sizeof *flat->rows, count, n, positions);
         if (flat->norms != NULL)
             dk_close_gaps(flat->norms, sizeof *flat->norms, count, n, positions);
+        for (size_t i = n > 0 ? positions[0] : 0; is_screened(flat) && i < count - n; i++)
+            encode(flat, i);
     }
     dk_free(positions);
     return status;
@@ -174,10 +228,7 @@ flat_reconstruct(const struct dotk_index *base, size_t position, float *out)
 static void
 flat_release(struct dotk_index *base)
 {
-    struct flat *const flat = (struct flat *)base;
-
-    dk_free(flat->rows);
-    dk_free(flat->norms);
+    release_rows((struct flat *)base);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -233,6 +284,11 @@ route_init(struct route *route, const struct dotk_index *index, const struct dk_
     if (route->k > 0) /* a range search has no lists */
         route->finish_runs = dk_topk_finish_runs(call->slots, route->batch, route->k);
     const size_t first = dk_min(route->batch, request->n);
+    if (index->screen == DOTK_SCREEN_INT8) {
+        route->path = "screened";
+        route->kernel = call->kernels->screen_i8_name;
+        return DOTK_OK;
+    }
     route->path = dk_scan_path(first);
     route->kernel = dk_scan_kernel(call->kernels, first);
     return DOTK_OK;
@@ -263,6 +319,8 @@ scan(const struct flat *flat, const struct dk_request *request, const struct rou
         .count = flat->base.ids.count,
         .key_stride = dim,
         .key_norm_max = sqrt(flat->squared_norm_max),
+        .codes = is_screened(flat) ? &flat->codes : NULL,
+        .rescored = &request->stats->rows_rescored,
         .queries = request->queries + first * request->stride,
         .query_count = n,
         .query_stride = request->stride,
@@ -436,6 +494,9 @@ flat_plan(const struct dotk_index *base, const struct dk_request *request, char 
         else if (strcmp(route.path, "batch") == 0)
             why = "because many queries are bound by arithmetic: they are packed, and blocks of "
                   "rows pass under them";
+        else if (strcmp(route.path, "screened") == 0)
+            why = "because the index has codes of a byte an element: rows that their bound cannot "
+                  "exclude are scored in f32";
         snprintf(out, capacity, "%s %s for %zu queries x %zu of %zu rows, k %zu, %zu at a time: %s",
                  route.path, route.kernel, request->n, route.passing, base->ids.count, request->k,
                  route.batch, why);

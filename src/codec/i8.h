@@ -1,0 +1,42 @@
+/*
+ * i8.h - vectors as one byte an element and a scale, and what that costs, exactly
+ *
+ * Symmetric, one scale a vector: code = round(x / scale), scale = max |x| / 127. What is lost is
+ * kept as a number: the norm of the residual x - scale code. kernel/screen_i8.h says how keys and
+ * queries meet, and doc/math/screening.md proves the bound, for vectors of a squared norm of at
+ * most 2^125, which is what an index accepts.
+ */
+#ifndef DOTK_CODEC_I8_H
+#define DOTK_CODEC_I8_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernel/kernel.h"
+
+/* Panels of 64 keys; (count + 63) / 64 of each. Zeros are an empty store. */
+struct dk_codes_i8 {
+    size_t dim;
+    uint8_t *codes;            /* dk_i8_panel_bytes(dim) a panel */
+    struct dk_key_terms *keys; /* one a panel                    */
+};
+
+/* Bytes of codes of 64 keys. */
+size_t dk_i8_panel_bytes(size_t dim);
+
+/* Sets key 'position' to x; 'squared': whether offsets are wanted (l2). */
+void dk_i8_encode_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared);
+
+/*
+ * Codes of a query (dim rounded up to a multiple of 4, zeros beyond) and its terms, less the
+ * threshold. 'roundings' times 2^-24 times |q| |k| bounds the error of a score in the order that
+ * defines its bits.
+ */
+void dk_i8_encode_query(const float *x, size_t dim, bool squared, double roundings, int8_t *codes,
+                        struct dk_query_terms *terms);
+
+/* The threshold of a query's terms: no key whose score is above 'threshold' has a bound below. */
+float
+dk_i8_threshold(float threshold, size_t dim, bool squared, double roundings, double squared_norm);
+
+#endif /* DOTK_CODEC_I8_H */
