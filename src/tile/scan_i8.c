@@ -173,6 +173,21 @@ screen_panel(const struct screened *screened, size_t slot, size_t panel, uint64_
     return passed;
 }
 
+/* Scores keys start .. end - 1, from a panel's first on, in f32. */
+static void
+score_rows(const struct screened *screened, size_t slot, size_t start, size_t end)
+{
+    const struct dk_scan *const scan = screened->job->scan;
+    size_t keys = 0;
+
+    screened->job->rows(screened->job, slot, start, end);
+    for (size_t position = start; position < end; position += DK_PANEL)
+        keys += (size_t)__builtin_popcountll(keys_of_panel(scan, position, end));
+    screened->own[slot].rescored += keys * scan->query_count;
+    for (size_t q = 0; q < scan->query_count; q++)
+        update_threshold(screened, slot, q);
+}
+
 static void
 screened_task(void *arg, size_t task, size_t slot)
 {
@@ -189,10 +204,7 @@ screened_task(void *arg, size_t task, size_t slot)
             next = dk_min(end, start + own->skip * DK_PANEL);
             own->skip -= (next - start + DK_PANEL - 1) / DK_PANEL;
             score_all_waiting(screened, slot, first);
-            screened->job->rows(screened->job, slot, start, next);
-            own->rescored += (next - start) * scan->query_count;
-            for (size_t q = 0; q < scan->query_count; q++)
-                update_threshold(screened, slot, q);
+            score_rows(screened, slot, start, next);
             continue;
         }
         const uint64_t keys = keys_of_panel(scan, start, end);
