@@ -2,7 +2,6 @@
 #ifndef DOTK_KERNEL_KERNELS_AVX512_H
 #define DOTK_KERNEL_KERNELS_AVX512_H
 
-#include "kernel/avx2/kernels_avx2.h"
 #include "kernel/kernel.h"
 
 dk_tile_f32_fn dk_tile_dot_f32_avx512, dk_tile_l2_f32_avx512;
@@ -16,7 +15,7 @@ extern const struct dk_softmax_v_kernels dk_softmax_v_avx512;
 extern const struct dk_yardstick_kernels dk_yardstick_avx512;
 extern const struct dk_kernels dk_kernels_avx512;
 
-/* What the table has from here, for ISAs that only add to it. */
+/* What the table has, of avx2/ too: for sets that only add to it. */
 #define DK_AVX512_LINES                                                                            \
     .pace = 1e11,                                                                                  \
     .tile_f32 = {[DK_SCORE_DOT] = dk_tile_dot_f32_avx512, [DK_SCORE_L2] = dk_tile_l2_f32_avx512},  \

@@ -1,4 +1,5 @@
 /* table_avx512.c - the avx512 column of struct dk_kernels */
+#include "kernel/avx2/kernels_avx2.h"
 #include "kernel/avx512/kernels_avx512.h"
 
 const struct dk_kernels dk_kernels_avx512 = {

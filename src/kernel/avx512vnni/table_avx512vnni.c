@@ -1,4 +1,5 @@
 /* table_avx512vnni.c - the avx512 column with integer products of its own */
+#include "kernel/avx2/kernels_avx2.h"
 #include "kernel/avx512/kernels_avx512.h"
 #include "kernel/avx512vnni/kernels_avx512vnni.h"
 
