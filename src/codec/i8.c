@@ -6,7 +6,7 @@
 
 static const float MOST = 127;
 static const double SMALLEST = 0x1p-120; /* scales below, and denormals with them, become 0 */
-static const double SLACK = 0x1p-18;     /* for the kernel's f32 roundings: it needs 10 of 64 */
+static const double SLACK = 0x1p-18;     /* for the kernel's f32 roundings: it needs 9 of 64 */
 static const double SUMMED = 0x1p-36;    /* more than a sum of 65,536 squares is off by      */
 
 /* Above x by at least 2^-25 of it, which covers this file's roundings in double as well. */
