@@ -324,7 +324,7 @@ test_splits(void **state)
 static void
 test_instruction_sets(void **state)
 {
-    static const char *const names[] = {"avx2", "avx512"};
+    static const char *const names[] = {"avx2", "avx512", "avx512vnni"};
     dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
     dotk_context *portable, *other;
     struct layer l;

@@ -14,6 +14,7 @@ static uint8_t bitmap[COUNT / 8];
 /* What one run does, after a context, an index and its first rows were made. */
 struct job {
     dotk_metric metric;
+    dotk_screen screen;
     uint32_t threads;
     bool own_ids;
     dotk_status (*act)(const struct job *job, dotk_index *index);
@@ -142,6 +143,7 @@ run(void *user)
 
     context_options.threads = job->threads;
     options.metric = job->metric;
+    options.screen = job->screen;
     dotk_status status = dotk_context_create(&context_options, &context);
     if (status == DOTK_OK) {
         status = dotk_index_create(context, DIM, &options, &index);
@@ -169,10 +171,11 @@ every_failing_allocation_is_reported(void **unused)
 
     (void)unused;
     for (size_t a = 0; a < sizeof acts / sizeof *acts; a++) {
-        for (size_t variant = 0; variant < 4; variant++) {
+        for (size_t variant = 0; variant < 8; variant++) {
             struct job job = {
                 .metric = variant % 2 == 0 ? DOTK_METRIC_COSINE : DOTK_METRIC_L2,
-                .threads = variant < 2 ? 1 : 2,
+                .screen = variant < 4 ? DOTK_SCREEN_NONE : DOTK_SCREEN_INT8,
+                .threads = variant % 4 < 2 ? 1 : 2,
                 .own_ids = variant % 2 == 0,
                 .act = acts[a],
             };
@@ -192,7 +195,7 @@ warm_searches_allocate_nothing(void **unused)
 
     (void)unused;
     test_alloc_install(&alloc);
-    for (size_t m = 0; m < 3; m++) {
+    for (size_t m = 0; m < 6; m++) {
         for (uint32_t threads = 1; threads <= 4; threads *= 2) {
             dotk_context_options context_options = DOTK_CONTEXT_OPTIONS_INIT;
             dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
@@ -201,7 +204,8 @@ warm_searches_allocate_nothing(void **unused)
             char line[200];
 
             context_options.threads = threads;
-            options.metric = metrics[m];
+            options.metric = metrics[m % 3];
+            options.screen = m < 3 ? DOTK_SCREEN_NONE : DOTK_SCREEN_INT8;
             assert_ok(dotk_context_create(&context_options, &context));
             assert_ok(dotk_index_create(context, DIM, &options, &index));
             assert_ok(dotk_index_add(index, COUNT, rows, 0, given));
@@ -226,24 +230,25 @@ warm_searches_allocate_nothing(void **unused)
 
 /* The n x count matrix is never stored, whatever the number of queries. */
 static void
-memory_does_not_grow_with_queries_or_k(void **unused)
+memory_does_not_grow_with_queries_or_k(void **state)
 {
     enum { MANY = 20000, LIMIT = 1 << 20 };
     struct test_alloc alloc;
     dotk_context_options context_options = DOTK_CONTEXT_OPTIONS_INIT;
+    dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
     dotk_context *context;
     dotk_index *index;
     float *const wide = malloc(MANY * DIM * sizeof *wide);
     int64_t *const ids = malloc(MANY * K * sizeof *ids);
 
-    (void)unused;
+    options.screen = *(const dotk_screen *)*state;
     test_require(wide != NULL && ids != NULL, "malloc");
     for (size_t i = 0; i < MANY * DIM; i++)
         wide[i] = queries[i % (QUERIES * DIM)];
     test_alloc_install(&alloc);
     context_options.threads = 2;
     assert_ok(dotk_context_create(&context_options, &context));
-    assert_ok(dotk_index_create(context, DIM, NULL, &index));
+    assert_ok(dotk_index_create(context, DIM, &options, &index));
     assert_ok(dotk_index_add(index, COUNT, rows, 0, NULL));
     assert_ok(dotk_index_search(index, MANY, wide, 0, K, NULL, ids, NULL, NULL));
     assert_true(alloc.most_bytes < LIMIT);
@@ -260,10 +265,12 @@ memory_does_not_grow_with_queries_or_k(void **unused)
 int
 main(void)
 {
+    static dotk_screen screens[] = {DOTK_SCREEN_NONE, DOTK_SCREEN_INT8};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_failing_allocation_is_reported),
         cmocka_unit_test(warm_searches_allocate_nothing),
-        cmocka_unit_test(memory_does_not_grow_with_queries_or_k),
+        cmocka_unit_test_prestate(memory_does_not_grow_with_queries_or_k, &screens[0]),
+        cmocka_unit_test_prestate(memory_does_not_grow_with_queries_or_k, &screens[1]),
     };
     uint64_t state = 1;
 
