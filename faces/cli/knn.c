@@ -128,6 +128,7 @@ fill_index(struct knn *knn)
     dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
 
     options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
+    options.screen = (dotk_screen)args->value[OPT_SCREEN].choice;
     options.expect_unit = args->value[OPT_EXPECT_UNIT].given;
     int code = cli_report(args,
                           dotk_index_create(knn->context, knn->base->dim, &options, &knn->index),
@@ -248,12 +249,13 @@ answer_json(const struct knn *knn)
             json_decref(results);
             return NULL;
         }
-    return json_pack("{s:s, s:s, s:o, s:{s:I, s:I, s:I, s:f, s:s, s:s}}", "schema",
+    return json_pack("{s:s, s:s, s:o, s:{s:I, s:I, s:I, s:I, s:f, s:s, s:s}}", "schema",
                      CLI_SCHEMA_SEARCH, "metric", dotk_metric_name(dotk_index_metric(knn->index)),
                      "results", results, "stats", "rows_scored", (json_int_t)stats->rows_scored,
                      "rows_filtered", (json_int_t)stats->rows_filtered, "candidates",
-                     (json_int_t)stats->candidates, "seconds", stats->seconds, "path", stats->path,
-                     "kernel", stats->kernel);
+                     (json_int_t)stats->candidates, "rows_rescored",
+                     (json_int_t)stats->rows_rescored, "seconds", stats->seconds, "path",
+                     stats->path, "kernel", stats->kernel);
 }
 
 static int

@@ -92,6 +92,38 @@ test_json(void **state)
     }
 }
 
+/* With a screen: the same hits, digit for digit, and statistics that say what it did. */
+static void
+test_screen(void **state)
+{
+    static const char *const searches[] = {"-k 5 -m dot", "-k 300 -m cosine", "--range 18 -m l2"};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        dotk("knn base.npy queries.npy %s --json --screen none", searches[i]);
+        assert_clean();
+        json_t *const plain = ran_json();
+        dotk("knn base.npy queries.npy %s --json --screen int8", searches[i]);
+        assert_clean();
+        json_t *const screened = ran_json();
+        assert_true(
+            json_equal(json_object_get(screened, "results"), json_object_get(plain, "results")));
+        const json_t *const none = json_object_get(plain, "stats");
+        const json_t *const stats = json_object_get(screened, "stats");
+        assert_int_equal(json_integer_value(json_object_get(none, "rows_rescored")), 0);
+        const json_int_t rescored = json_integer_value(json_object_get(stats, "rows_rescored"));
+        assert_true(rescored > 0 && rescored <= ROWS * QUERIES);
+        assert_string_equal(json_string_value(json_object_get(stats, "path")), "screened");
+        json_decref(plain);
+        json_decref(screened);
+    }
+    dotk("knn base.npy queries.npy --screen int8 --explain");
+    assert_clean();
+    assert_contains(ran.out, "screened screen_i8_");
+    assert_int_equal(dotk("knn base.npy queries.npy --screen int4"), 2);
+    assert_contains(ran.err, "int4");
+}
+
 static void
 test_table(void **state)
 {
@@ -600,6 +632,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_screen),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_formats),
