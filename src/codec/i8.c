@@ -34,14 +34,15 @@ scale_of(const float *x, size_t dim)
     float most = 0;
 
     for (size_t d = 0; d < dim; d++)
-        most = fmaxf(most, fabsf(x[d]));
+        most = fabsf(x[d]) > most ? fabsf(x[d]) : most;
     return most / MOST >= SMALLEST ? most / MOST : 0;
 }
 
 static int
 code_of(float x, float inverse)
 {
-    return (int)rintf(fminf(fmaxf(x * inverse, -MOST), MOST));
+    const float steps = x * inverse;
+    return (int)rintf(steps > MOST ? MOST : steps < -MOST ? -MOST : steps);
 }
 
 /* Sums over a vector and its codes. */
