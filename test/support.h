@@ -80,6 +80,15 @@ test_require(bool condition, const char *what)
         assert_non_null(strstr(dotk_last_message(), (part)));                                      \
     } while (0)
 
+/* Whether a kernel's name ends with 'isa' or what it extends: "avx512" of "avx512vnni". */
+static inline bool
+test_is_kernel_of(const char *kernel, const char *isa)
+{
+    const char *const end = strrchr(kernel, '_');
+
+    return end != NULL && end[1] != '\0' && strncmp(isa, end + 1, strlen(end + 1)) == 0;
+}
+
 /* ------------------------------------------------------------------------- */
 /*  Random numbers (splitmix64: Steele, Lea and Flood 2014)                  */
 /* ------------------------------------------------------------------------- */

@@ -637,8 +637,8 @@ test_plan(void **state)
             assert_true(stats.seconds >= 0);
             assert_int_equal(stats.pairs, shapes[s][0] * shapes[s][1] * shapes[s][2]);
             if (shapes[s][2] > 0) {
-                snprintf(ran, sizeof ran, "softmax_v_%s", dotk_context_isa(contexts[c]));
-                assert_string_equal(stats.kernel, ran);
+                assert_memory_equal(stats.kernel, "softmax_v_", 10);
+                assert_true(test_is_kernel_of(stats.kernel, dotk_context_isa(contexts[c])));
             }
             split += strcmp(stats.path, "chunks") == 0;
             whole += strcmp(stats.path, "rows") == 0;

@@ -407,7 +407,7 @@ check_plan(struct layer *l, int32_t prepared, const char *path)
     snprintf(words, sizeof words, "%s %s: ", l->stats.path, l->stats.kernel);
     assert_memory_equal(plan, words, strlen(words));
     assert_string_equal(l->stats.path, path);
-    assert_non_null(strstr(l->stats.kernel, dotk_context_isa(two)));
+    assert_true(test_is_kernel_of(l->stats.kernel, dotk_context_isa(two)));
 }
 
 static void
