@@ -115,16 +115,6 @@ write_bytes(int file, const char *bytes, size_t size)
 }
 
 static int
-write_pieces(int file, const struct dk_piece *pieces, size_t count)
-{
-    int error = 0;
-
-    for (size_t i = 0; i < count && error == 0; i++)
-        error = write_bytes(file, pieces[i].bytes, pieces[i].size);
-    return error;
-}
-
-static int
 sync_file(int file)
 {
     int result;
@@ -162,16 +152,6 @@ sync_folder_of(char *path)
     }
 }
 
-static int
-write_directly(const char *path, const struct dk_piece *pieces, size_t count)
-{
-    const int file = open_file(path, O_WRONLY, 0);
-
-    if (file < 0)
-        return errno;
-    return close_file(file, write_pieces(file, pieces, count));
-}
-
 /* Creates "<path>.<pid>-<n>.tmp" and puts its name into 'temporary'. Returns a file or -1. */
 static int
 create_beside(const char *path, char *temporary, size_t capacity, mode_t mode)
@@ -188,54 +168,94 @@ create_beside(const char *path, char *temporary, size_t capacity, mode_t mode)
     return -1;
 }
 
-/* 'old' is the file to be replaced, NULL when there is none. */
+/* 'target' is a regular file, or nothing yet. */
 static dotk_status
-replace_file(const char *path, const struct stat *old, const struct dk_piece *pieces, size_t count)
+begin_beside(const char *target, struct dk_output *output)
 {
-    const size_t capacity = strlen(path) + TEMPORARY_SUFFIX;
-    char *const temporary = dk_alloc(capacity);
+    const size_t length = strlen(target) + 1, capacity = 2 * length + TEMPORARY_SUFFIX;
 
-    if (temporary == NULL)
+    output->target = dk_alloc(capacity);
+    if (output->target == NULL)
         return dk_fail_memory(capacity, "a file name");
-    const int file = create_beside(path, temporary, capacity, 0666);
-    if (file < 0) {
-        const int error = errno;
-        dk_free(temporary);
-        return fail_errno(path, "create a file beside it", error);
-    }
-    int error = write_pieces(file, pieces, count);
-    if (error == 0 && old != NULL && fchmod(file, old->st_mode & 07777) != 0)
-        error = errno;
-    if (error == 0)
-        error = sync_file(file);
-    error = close_file(file, error);
-    if (error == 0 && rename(temporary, path) != 0)
-        error = errno;
-    if (error == 0)
-        sync_folder_of(temporary);
-    else
-        unlink(temporary);
-    dk_free(temporary);
-    return error == 0 ? DOTK_OK : fail_errno(path, "write", error);
+    memcpy(output->target, target, length);
+    output->temporary = output->target + length;
+    output->file = create_beside(target, output->temporary, capacity - length, 0666);
+    if (output->file >= 0)
+        return DOTK_OK;
+    const int error = errno;
+    dk_free(output->target);
+    return fail_errno(target, "create a file beside it", error);
 }
 
 dotk_status
-dk_write_file(const char *path, const struct dk_piece *pieces, size_t count)
+dk_output_begin(const char *path, struct dk_output *output)
 {
     struct stat old;
 
+    *output = (struct dk_output){.path = path, .mode = -1};
     if (stat(path, &old) != 0)
-        return errno == ENOENT ? replace_file(path, NULL, pieces, count)
-                               : fail_errno(path, "write", errno);
+        return errno == ENOENT ? begin_beside(path, output) : fail_errno(path, "write", errno);
     if (S_ISDIR(old.st_mode))
         return fail_errno(path, "write", EISDIR);
     if (!S_ISREG(old.st_mode)) {
-        const int error = write_directly(path, pieces, count);
-        return error == 0 ? DOTK_OK : fail_errno(path, "write", error);
+        output->file = open_file(path, O_WRONLY, 0);
+        return output->file >= 0 ? DOTK_OK : fail_errno(path, "write", errno);
     }
     /* A link goes on pointing to the file, which is replaced where it lies. */
     char target[PATH_MAX];
     if (realpath(path, target) == NULL)
         return fail_errno(path, "write", errno);
-    return replace_file(target, &old, pieces, count);
+    output->mode = (int)(old.st_mode & 07777);
+    return begin_beside(target, output);
+}
+
+dotk_status
+dk_output_write(struct dk_output *output, const void *bytes, size_t size)
+{
+    const int error = write_bytes(output->file, bytes, size);
+    return error == 0 ? DOTK_OK : fail_errno(output->path, "write", error);
+}
+
+/* Puts the temporary file, written and closed, in the target's place. Returns 0 or an errno. */
+static int
+put_in_place(const struct dk_output *output)
+{
+    if (rename(output->temporary, output->target) != 0)
+        return errno;
+    sync_folder_of(output->temporary);
+    return 0;
+}
+
+dotk_status
+dk_output_end(struct dk_output *output, dotk_status status)
+{
+    const bool beside = output->target != NULL;
+    int error = 0;
+
+    if (beside && status == DOTK_OK) {
+        if (output->mode >= 0 && fchmod(output->file, (mode_t)output->mode) != 0)
+            error = errno;
+        if (error == 0)
+            error = sync_file(output->file);
+    }
+    error = close_file(output->file, error);
+    if (beside && status == DOTK_OK && error == 0)
+        error = put_in_place(output);
+    if (beside && (status != DOTK_OK || error != 0))
+        unlink(output->temporary);
+    dk_free(output->target);
+    return status != DOTK_OK || error == 0 ? status : fail_errno(output->path, "write", error);
+}
+
+dotk_status
+dk_write_file(const char *path, const struct dk_piece *pieces, size_t count)
+{
+    struct dk_output output;
+
+    dotk_status status = dk_output_begin(path, &output);
+    if (status != DOTK_OK)
+        return status;
+    for (size_t i = 0; i < count && status == DOTK_OK; i++)
+        status = dk_output_write(&output, pieces[i].bytes, pieces[i].size);
+    return dk_output_end(&output, status);
 }

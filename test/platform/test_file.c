@@ -262,6 +262,28 @@ test_what_cannot_be_mapped(void **state)
     assert_message("pipe or device");
 }
 
+/* Bit by bit, and given up: the older file stands, and nothing else is left. */
+static void
+test_given_up(void **state)
+{
+    struct dk_output output;
+
+    (void)state;
+    for (int older = 0; older < 2; older++) {
+        if (older)
+            assert_ok(write_text("the older file"));
+        assert_ok(dk_output_begin(path, &output));
+        assert_ok(dk_output_write(&output, "the newer", 9));
+        assert_int_equal(files_in_folder(), (size_t)older + 1);
+        assert_status(dk_output_end(&output, DOTK_CANCELLED), DOTK_CANCELLED);
+        assert_int_equal(files_in_folder(), older);
+    }
+    assert_content("the older file");
+    assert_ok(dk_output_begin("/dev/null", &output));
+    assert_ok(dk_output_write(&output, "the newer", 9));
+    assert_status(dk_output_end(&output, DOTK_CANCELLED), DOTK_CANCELLED);
+}
+
 static dotk_status
 write_once(void *user)
 {
@@ -287,6 +309,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_devices_are_written_to_directly, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_targets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_mapped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_given_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("platform/file", tests, NULL, NULL);
