@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/cover}
-readers=(src/io/npy.c src/io/fvecs.c src/io/idx.c src/io/raw.c src/io/dense.c src/io/convert.c
+readers=(src/io/npy.c src/io/fvecs.c src/io/bin.c src/io/idx.c src/io/raw.c src/io/dense.c src/io/convert.c
          src/io/open.c src/text/html.c src/text/passages.c src/text/query.c
          src/text/stem.c src/text/terms.c)
 version=$(clang -dumpversion | cut -d. -f1)
@@ -23,8 +23,8 @@ cover() {
         >/dev/null
     objects+=(${objects[@]:+-object} "$build/cover_$target")
 }
-for target in npy fvecs idx raw open; do
-    cover $target src/io/*.c src/platform/{file,memory,status}.c
+for target in npy fvecs bin idx raw open; do
+    cover $target src/io/*.c src/codec/half.c src/platform/{file,memory,status}.c
 done
 cmake --preset release -B "$build/lib" >/dev/null
 cmake --build "$build/lib" --target dotk -j "$(nproc)" >/dev/null

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static const char *const endings[] = {"",       ".npy",   ".fvecs", ".bvecs",
-                                      ".ivecs", "-ubyte", ".idx",   ".fvecs.gz"};
+static const char *const endings[] = {"",     ".npy",      ".fvecs", ".bvecs", ".ivecs", "-ubyte",
+                                      ".idx", ".fvecs.gz", ".fbin",  ".u8bin", ".i8bin", ".ibin"};
 
 static char folder[64], path[128];
 

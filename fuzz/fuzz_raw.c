@@ -9,7 +9,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size >= 1 + sizeof dim) {
         memcpy(&dim, data + 1, sizeof dim);
-        options.raw = (dotk_raw_type)(data[0] % 4); /* 3 is none */
+        options.raw = (dotk_raw_type)(data[0] % 7); /* 6 is none */
         options.dim = dim;
         fuzz_parse(data + 1 + sizeof dim, size - 1 - sizeof dim, "x", &options);
     }

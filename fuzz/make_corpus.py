@@ -28,6 +28,10 @@ def f64(*values):
 SIX = f32(1, -2, 0.5, 3e38, 1e-45, 6)
 
 
+# 1, the smallest, a denormal below zero, the largest, infinity, a NaN that is not quiet
+HALVES = struct.pack("<6H", 0x3c00, 0x0001, 0x83ff, 0x7bff, 0xfc00, 0x7c01)
+
+
 def npy(header, data=SIX, version=1, minor=0):
     length = struct.pack("<H" if version == 1 else "<I", len(header))
     return b"\x93NUMPY" + bytes([version, minor]) + length + header.encode("latin1") + data
@@ -46,6 +50,8 @@ NPY = {
     "f64": npy(header("'<f8'"), f64(1, -2, 1e-300, 3, float("inf"), float("nan"))),
     "f64-beyond": npy(header("'<f8'"), f64(1, -2, 1e300, 3, 4, 5)),
     "u8": npy(header("'|u1'"), bytes(range(6))),
+    "i8": npy(header("'|i1'"), bytes([0, 1, 127, 128, 254, 255])),
+    "f16": npy(header("'<f2'"), HALVES),
     "scalar": npy(header(shape="()"), f32(1)),
     "one-axis": npy(header(shape="(6,)")),
     "three-axes": npy(header(shape="(1, 2, 3)")),
@@ -110,6 +116,26 @@ FVECS = {
 }
 
 
+def bins(kind, rows, dim, data):
+    return bytes([kind]) + struct.pack("<II", rows, dim) + data
+
+
+BIN = {
+    "f32": bins(0, 2, 3, SIX),
+    "u8": bins(1, 2, 3, bytes(range(6))),
+    "i8": bins(2, 3, 2, bytes(range(250, 256))),
+    "ibin": bins(3, 2, 3, SIX),
+    "cut": bins(0, 2, 3, SIX[:-1]),
+    "long": bins(1, 2, 3, bytes(7)),
+    "huge": bins(0, 0xffffffff, 0xffffffff, SIX),
+    "like-gzip": bins(0, 0x00088b1f, 0, b""),
+    "like-gzip-cut": bins(0, 0x00088b1f, 3, SIX),
+    "no-rows": bins(1, 0, 3, b""),
+    "seven-bytes": bins(0, 2, 3, b"")[:8],
+    "nothing": b"\0",
+}
+
+
 def idx(kind, shape, data):
     return bytes([0, 0, kind, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + data
 
@@ -145,12 +171,17 @@ RAW = {
     "u8-huge": raw(2, 2**63, SIX),
     "no-dim": raw(1, 0, SIX),
     "no-type": raw(0, 3, SIX),
-    "other-type": raw(3, 3, SIX),
+    "f16": raw(3, 2, HALVES),
+    "bf16": raw(4, 3, HALVES),
+    "i8": raw(5, 5, bytes(range(246, 256))),
+    "f16-cut": raw(3, 2, HALVES[:-1]),
+    "other-type": raw(6, 3, SIX),
     "nothing": raw(1, 3, b""),
 }
 
 # The number of an ending in fuzz_open.c.
-NONE, DOT_NPY, DOT_FVECS, DOT_BVECS, DOT_IVECS, UBYTE, DOT_IDX, FVECS_GZ = range(8)
+(NONE, DOT_NPY, DOT_FVECS, DOT_BVECS, DOT_IVECS, UBYTE, DOT_IDX, FVECS_GZ,
+ DOT_FBIN, DOT_U8BIN, DOT_I8BIN, DOT_IBIN) = range(12)
 
 
 def named(ending, data):
@@ -172,12 +203,21 @@ OPEN = {
     "idx": named(UBYTE, IDX["images"]),
     "idx-floats": named(NONE, IDX["floats"]),
     "idx-other": named(DOT_IDX, b"hello world"),
+    "fbin": named(DOT_FBIN, BIN["f32"][1:]),
+    "fbin-like-gzip": named(DOT_FBIN, BIN["like-gzip"][1:]),
+    "fbin-npy": named(DOT_FBIN, NPY["good"]),
+    "u8bin": named(DOT_U8BIN, BIN["u8"][1:]),
+    "i8bin": named(DOT_I8BIN, BIN["i8"][1:]),
+    "ibin": named(DOT_IBIN, BIN["ibin"][1:]),
+    "npy-f16": named(DOT_NPY, NPY["f16"]),
+    "npy-i8": named(DOT_NPY, NPY["i8"]),
     "gzip": named(NONE, b"\x1f\x8b\x08\0\0\0\0\0"),
     "zip": named(NONE, b"PK\3\4 and so on"),
     "unknown": named(NONE, b"hello world"),
     "nothing": named(DOT_NPY, b""),
 }
 
-for target, files in {"npy": NPY, "fvecs": FVECS, "idx": IDX, "raw": RAW, "open": OPEN}.items():
+for target, files in {"npy": NPY, "fvecs": FVECS, "bin": BIN, "idx": IDX, "raw": RAW,
+                      "open": OPEN}.items():
     for name, data in files.items():
         write(target, name, data)

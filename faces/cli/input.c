@@ -204,7 +204,8 @@ ends_with(const char *name, const char *ending)
 static bool
 has_own_format(const char *path)
 {
-    static const char *const endings[] = {".npy", ".fvecs", ".bvecs", "-ubyte"};
+    static const char *const endings[] = {".npy",   ".fvecs", ".bvecs", ".fbin",
+                                          ".u8bin", ".i8bin", "-ubyte"};
     char buffer[PATH_MAX];
     const char *name = unpacked_name(path, buffer, sizeof(buffer));
 
@@ -214,18 +215,42 @@ has_own_format(const char *path)
     return false;
 }
 
+static bool
+has_gzip_mark(int file)
+{
+    unsigned char mark[2];
+
+    return pread(file, mark, sizeof(mark), 0) == sizeof(mark) && mark[0] == 0x1f && mark[1] == 0x8b;
+}
+
+/* A file that can be mapped. An .fbin file may begin like gzip; the library tells them apart. */
+static int
+open_plain(const struct cli_args *args, const char *path, int file,
+           const dotk_vectors_options *options, dotk_vectors **out)
+{
+    const bool marked = has_gzip_mark(file);
+    dotk_status status = DOTK_UNSUPPORTED;
+
+    if (!marked || options->raw == DOTK_RAW_NONE)
+        status = dotk_vectors_open(path, options, out);
+    if (marked && status == DOTK_UNSUPPORTED)
+        return open_gzip(args, path, file, options, out);
+    return cli_report(args, status, path);
+}
+
 int
 cli_open_vectors(const struct cli_args *args, const char *path, dotk_vectors **out)
 {
+    static const dotk_raw_type types[] = {DOTK_RAW_F32, DOTK_RAW_F16, DOTK_RAW_BF16, DOTK_RAW_U8,
+                                          DOTK_RAW_I8}; /* in the order of the choices */
     const struct cli_value *raw = &args->value[OPT_RAW];
     dotk_vectors_options options = DOTK_VECTORS_OPTIONS_INIT;
-    unsigned char magic[2] = {0, 0};
 
     *out = NULL;
     if (raw->given != args->value[OPT_DIM].given)
         return cli_fail(args, CLI_USAGE, "--raw and --dim go together");
     if (raw->given && !has_own_format(path)) {
-        options.raw = raw->choice == 0 ? DOTK_RAW_F32 : DOTK_RAW_U8;
+        options.raw = types[raw->choice];
         options.dim = args->value[OPT_DIM].size;
     }
 
@@ -240,11 +265,8 @@ cli_open_vectors(const struct cli_args *args, const char *path, dotk_vectors **o
     int code;
     if (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || S_ISCHR(info.st_mode))
         code = open_pipe(args, path, file, &options, out);
-    else if (S_ISREG(info.st_mode) && pread(file, magic, 2, 0) == 2 && magic[0] == 0x1f &&
-             magic[1] == 0x8b)
-        code = open_gzip(args, path, file, &options, out);
     else
-        code = cli_report(args, dotk_vectors_open(path, &options, out), path);
+        code = open_plain(args, path, file, &options, out);
     close(file);
     return code;
 }

@@ -7,8 +7,11 @@
  *
  * Formats, told by their first bytes and then by the name's ending (less a ".gz"):
  *
- *     .npy ..... NumPy, versions 1 to 3: '<f4', '<f8' and '|u1' in C order, up to 8 axes
+ *     .npy ..... NumPy, versions 1 to 3: '<f4', '<f8', '<f2', '|u1' and '|i1' in C order, up to
+ *                8 axes
  *     .fvecs ... rows of f32, each after its dimension; .bvecs the same with u8
+ *     .fbin .... two u32, rows and dimension, and then all values as f32; .u8bin, .i8bin the same
+ *                with u8 and i8
  *     IDX ...... MNIST's format ("...-ubyte", .idx): u8 and f32, the first axis being rows
  *     raw ...... files without a header, of a type and dimension that the caller knows
  *
@@ -25,10 +28,14 @@
 extern "C" {
 #endif
 
+/* How a value is stored; little-endian. Every f16, bf16, u8 and i8 is an f32 exactly. */
 typedef enum dotk_raw_type {
     DOTK_RAW_NONE = 0, /* the file has a format of its own */
     DOTK_RAW_F32 = 1,
-    DOTK_RAW_U8 = 2
+    DOTK_RAW_U8 = 2,
+    DOTK_RAW_F16 = 3,  /* IEEE binary16                    */
+    DOTK_RAW_BF16 = 4, /* the upper half of an f32         */
+    DOTK_RAW_I8 = 5
 } dotk_raw_type;
 
 typedef struct dotk_vectors_options {
@@ -55,8 +62,10 @@ typedef struct dotk_vectors {
     size_t rows, dim, stride;
     size_t axes, shape[DOTK_MAX_AXES];
     int32_t mapped;     /* 1: data is the mapped file, 0: a converted copy             */
-    const char *format; /* static text: "npy", "fvecs", "bvecs", "idx", "raw"          */
-    const char *type;   /* static text: the file's element type, "f32", "f64", "u8"    */
+    const char *format; /* static text: "npy", "fvecs", "bvecs", "fbin", "u8bin",      */
+                        /* "i8bin", "idx", "raw"                                       */
+    const char *type;   /* static text: the file's element type, "f32", "f64", "f16",  */
+                        /* "bf16", "u8", "i8"                                          */
 } dotk_vectors;
 
 /*

@@ -1,4 +1,4 @@
-/* dense.c - values that follow each other to the end of the file */
+/* dense.c - kinds of elements, and values that follow each other to the end of the file */
 #include "io/read.h"
 #include "platform/memory.h"
 #include "platform/status.h"
@@ -8,9 +8,34 @@ dk_element_size(enum dk_element element)
 {
     switch (element) {
     case DK_ELEMENT_F64: return 8;
-    case DK_ELEMENT_U8: return 1;
+    case DK_ELEMENT_F16:
+    case DK_ELEMENT_BF16: return 2;
+    case DK_ELEMENT_U8:
+    case DK_ELEMENT_I8: return 1;
     default: return 4;
     }
+}
+
+const char *
+dk_element_name(enum dk_element element)
+{
+    static const char *const names[] = {
+        [DK_ELEMENT_F32] = "f32", [DK_ELEMENT_F32_BIG] = "f32", [DK_ELEMENT_F64] = "f64",
+        [DK_ELEMENT_F16] = "f16", [DK_ELEMENT_BF16] = "bf16",   [DK_ELEMENT_U8] = "u8",
+        [DK_ELEMENT_I8] = "i8",
+    };
+    return names[element];
+}
+
+enum dk_element
+dk_raw_element(dotk_raw_type type)
+{
+    static const enum dk_element elements[] = {
+        [DOTK_RAW_F32] = DK_ELEMENT_F32, [DOTK_RAW_U8] = DK_ELEMENT_U8,
+        [DOTK_RAW_F16] = DK_ELEMENT_F16, [DOTK_RAW_BF16] = DK_ELEMENT_BF16,
+        [DOTK_RAW_I8] = DK_ELEMENT_I8,
+    };
+    return elements[type];
 }
 
 dotk_status

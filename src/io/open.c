@@ -19,6 +19,19 @@ struct opened {
     float *copy;
 };
 
+/* Whether 'name', less a ".gz" that somebody has already unpacked, ends so. */
+static bool
+ends_as(const char *name, const char *ending)
+{
+    const size_t ending_length = strlen(ending);
+    size_t length = strlen(name);
+
+    if (length >= 3 && strcmp(name + length - 3, ".gz") == 0)
+        length -= 3;
+    return length >= ending_length &&
+           memcmp(name + length - ending_length, ending, ending_length) == 0;
+}
+
 static bool
 starts_as(const struct dk_source *source, const char *bytes, size_t count)
 {
@@ -67,31 +80,42 @@ refuse_zip(const struct dk_source *source, struct dk_found *found)
                    source->name);
 }
 
+/*
+ * These begin with a number of rows, which can be anything, the mark of another format included;
+ * so their sizes, which fit to the byte, count as their mark.
+ */
+static bool
+is_fbin(const struct dk_source *source)
+{
+    return ends_as(source->name, ".fbin") && dk_fits_bin(source, sizeof(float));
+}
+
+static bool
+is_u8bin(const struct dk_source *source)
+{
+    return ends_as(source->name, ".u8bin") && dk_fits_bin(source, 1);
+}
+
+static bool
+is_i8bin(const struct dk_source *source)
+{
+    return ends_as(source->name, ".i8bin") && dk_fits_bin(source, 1);
+}
+
 static const struct {
     bool (*starts)(const struct dk_source *source); /* NULL: has no mark of its own */
     const char *ending;                             /* NULL: told by its mark alone */
     dk_reader *read;
 } formats[] = {
-    {is_npy, ".npy", dk_read_npy},   {is_idx, "-ubyte", dk_read_idx},
-    {NULL, ".idx", dk_read_idx},     {NULL, ".fvecs", dk_read_fvecs},
-    {NULL, ".bvecs", dk_read_bvecs}, {NULL, ".ivecs", dk_read_ivecs},
-    {is_gzip, NULL, refuse_gzip},    {is_zip, NULL, refuse_zip},
+    {is_fbin, ".fbin", dk_read_fbin},    {is_u8bin, ".u8bin", dk_read_u8bin},
+    {is_i8bin, ".i8bin", dk_read_i8bin}, {is_npy, ".npy", dk_read_npy},
+    {is_idx, "-ubyte", dk_read_idx},     {NULL, ".idx", dk_read_idx},
+    {NULL, ".fvecs", dk_read_fvecs},     {NULL, ".bvecs", dk_read_bvecs},
+    {NULL, ".ivecs", dk_read_ivecs},     {NULL, ".ibin", dk_read_ibin},
+    {is_gzip, NULL, refuse_gzip},        {is_zip, NULL, refuse_zip},
 };
 
 enum { FORMATS = sizeof formats / sizeof formats[0] };
-
-/* Whether 'name', less a ".gz" that somebody has already unpacked, ends so. */
-static bool
-ends_as(const char *name, const char *ending)
-{
-    const size_t ending_length = strlen(ending);
-    size_t length = strlen(name);
-
-    if (length >= 3 && strcmp(name + length - 3, ".gz") == 0)
-        length -= 3;
-    return length >= ending_length &&
-           memcmp(name + length - ending_length, ending, ending_length) == 0;
-}
 
 static dotk_status
 find_values(const struct dk_source *source, const dotk_vectors_options *options,
@@ -110,8 +134,8 @@ find_values(const struct dk_source *source, const dotk_vectors_options *options,
             return formats[i].read(source, found);
     }
     return dk_fail(DOTK_UNSUPPORTED,
-                   "%s: is neither .npy, .fvecs, .bvecs nor IDX: for values without a header give "
-                   "raw and dim (dotk: --raw, --dim)",
+                   "%s: is neither .npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin nor IDX: for values "
+                   "without a header give raw and dim (dotk: --raw, --dim)",
                    source->name);
 }
 
@@ -121,8 +145,7 @@ check_options(const dotk_vectors_options *options)
     DK_CHECK_OPTIONS(options);
     if (options == NULL)
         return DOTK_OK;
-    if (options->raw != DOTK_RAW_NONE && options->raw != DOTK_RAW_F32 &&
-        options->raw != DOTK_RAW_U8)
+    if ((unsigned)options->raw > DOTK_RAW_I8)
         return dk_fail(DOTK_BAD_ARGUMENT, "options->raw is %d: it is no dotk_raw_type",
                        (int)options->raw);
     if ((options->raw != DOTK_RAW_NONE) != (options->dim != 0))
@@ -138,12 +161,6 @@ static dotk_status
 fill_view(struct opened *opened, const struct dk_source *source, const struct dk_found *found,
           bool mapped)
 {
-    static const char *const types[] = {
-        [DK_ELEMENT_F32] = "f32",
-        [DK_ELEMENT_F32_BIG] = "f32",
-        [DK_ELEMENT_F64] = "f64",
-        [DK_ELEMENT_U8] = "u8",
-    };
     dotk_vectors *const view = &opened->view;
 
     *view = (dotk_vectors){
@@ -151,7 +168,7 @@ fill_view(struct opened *opened, const struct dk_source *source, const struct dk
         .dim = found->dim,
         .axes = found->axes,
         .format = found->format,
-        .type = types[found->element],
+        .type = dk_element_name(found->element),
     };
     memcpy(view->shape, found->shape, found->axes * sizeof found->shape[0]);
     if (mapped && found->element == DK_ELEMENT_F32 && found->offset % sizeof(float) == 0 &&
@@ -168,7 +185,7 @@ fill_view(struct opened *opened, const struct dk_source *source, const struct dk
         return dk_fail_memory(bytes, source->name);
     view->data = opened->copy;
     view->stride = found->dim;
-    return dk_convert(source, found, opened->copy);
+    return dk_convert(source, found, 0, found->rows, opened->copy);
 }
 
 /* *out is set only on success. */

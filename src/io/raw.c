@@ -6,7 +6,7 @@
 dotk_status
 dk_read_raw(const struct dk_source *source, dotk_raw_type type, size_t dim, struct dk_found *found)
 {
-    const enum dk_element element = type == DOTK_RAW_F32 ? DK_ELEMENT_F32 : DK_ELEMENT_U8;
+    const enum dk_element element = dk_raw_element(type);
     size_t row_bytes;
 
     if (!dk_mul(dim, dk_element_size(element), &row_bytes))
@@ -15,8 +15,7 @@ dk_read_raw(const struct dk_source *source, dotk_raw_type type, size_t dim, stru
         return dk_fail(DOTK_CORRUPT,
                        "%s: %zu bytes are no whole number of rows of %zu %s values (%zu bytes): "
                        "check the type and dim",
-                       source->name, source->size, dim, type == DOTK_RAW_F32 ? "f32" : "u8",
-                       row_bytes);
+                       source->name, source->size, dim, dk_element_name(element), row_bytes);
     *found = (struct dk_found){
         .format = "raw",
         .element = element,

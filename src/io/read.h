@@ -9,6 +9,7 @@
 #define DOTK_IO_READ_H
 
 #include <dotk/io.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -16,9 +17,23 @@
 #endif
 
 /* How one value is stored. */
-enum dk_element { DK_ELEMENT_F32, DK_ELEMENT_F32_BIG, DK_ELEMENT_F64, DK_ELEMENT_U8 };
+enum dk_element {
+    DK_ELEMENT_F32,
+    DK_ELEMENT_F32_BIG,
+    DK_ELEMENT_F64,
+    DK_ELEMENT_F16,
+    DK_ELEMENT_BF16,
+    DK_ELEMENT_U8,
+    DK_ELEMENT_I8
+};
 
 size_t dk_element_size(enum dk_element element);
+
+/* "f32", "f64", ... */
+const char *dk_element_name(enum dk_element element);
+
+/* 'type' is not DOTK_RAW_NONE. */
+enum dk_element dk_raw_element(dotk_raw_type type);
 
 /* The bytes of a file, and the name for messages. */
 struct dk_source {
@@ -42,17 +57,27 @@ struct dk_found {
 /* Errors: DOTK_CORRUPT, DOTK_UNSUPPORTED, with the file's name and the place. */
 typedef dotk_status dk_reader(const struct dk_source *source, struct dk_found *found);
 
-dk_reader dk_read_npy, dk_read_fvecs, dk_read_bvecs, dk_read_ivecs, dk_read_idx;
+dk_reader dk_read_npy, dk_read_fvecs, dk_read_bvecs, dk_read_ivecs, dk_read_idx, dk_read_fbin,
+    dk_read_u8bin, dk_read_i8bin, dk_read_ibin;
+
+/* Whether rows and dimension, as .fbin and its kin have them, fill the source to the byte. */
+bool dk_fits_bin(const struct dk_source *source, size_t value_size);
 
 /* Headerless rows of 'dim' (at least 1) values. Errors: DOTK_CORRUPT, DOTK_BAD_ARGUMENT. */
 dotk_status
 dk_read_raw(const struct dk_source *source, dotk_raw_type type, size_t dim, struct dk_found *found);
 
 /*
- * out (rows, dim) = the values as f32. NaN and infinity stay what they are.
+ * out[0 .. count - 1] = that many values of one row, from a column on, as f32. NaN and infinity
+ * stay what they are.
  * Errors: DOTK_UNSUPPORTED when a finite value is beyond the range of f32, naming it.
  */
-dotk_status dk_convert(const struct dk_source *source, const struct dk_found *found, float *out);
+dotk_status dk_convert_part(const struct dk_source *source, const struct dk_found *found,
+                            size_t row, size_t column, size_t count, float *out);
+
+/* out (rows, dim) = whole rows from the first on, as above. */
+dotk_status dk_convert(const struct dk_source *source, const struct dk_found *found, size_t first,
+                       size_t rows, float *out);
 
 /*
  * Fills rows, dim and row_bytes for dense values from 'offset' on, of the shape and element in

@@ -48,6 +48,9 @@ head -c 40 good.npy >cut.npy
 printf 'PK\3\4 and so on' >archive.npz
 printf "\2\0\0\0$one$two\1\0\0\0$one$two" >rows.fvecs
 printf '\1\0\0\0\1\0\0\0' >truth.ivecs
+printf '\1\0\0\0\1\0\0\0\1\0\0\0' >truth.ibin
+printf "\2\0\0\0\2\0\0\0$one$two$two" >short.fbin
+printf '\377\377\377\377\377\377\377\377' >huge.fbin
 gzip -c good.npy | head -c 60 >cut.npy.gz
 
 expect 4 'No such file' knn missing.npy good.npy
@@ -67,6 +70,9 @@ expect 4 'one field' knn record.npy good.npy
 expect 4 'zip archive' knn archive.npz good.npy
 expect 4 'row 1 (byte 12)' knn rows.fvecs good.npy
 expect 4 'row numbers' knn truth.ivecs good.npy
+expect 4 'row numbers' knn truth.ibin good.npy
+expect 4 'cut short' knn short.fbin good.npy
+expect 4 'more values than can be counted' knn huge.fbin good.npy
 expect 4 'gzip' knn cut.npy.gz good.npy
 expect 4 'range of f32' knn double.npy good.npy
 expect 4 'rows[1]' knn nan.npy good.npy

@@ -159,7 +159,8 @@ test_unsupported(void **state)
         {"{'descr': '|O', 'fortran_order': False, 'shape': (2, 3)}", "dtype='<f4'"},
         {"{'descr': 'O', 'fortran_order': False, 'shape': (2, 3)}", "'O'"},
         {"{'descr': '<c8', 'fortran_order': False, 'shape': (2, 3)}", "'<c8'"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (2, 3)}", "'<f2'"},
+        {"{'descr': '>f2', 'fortran_order': False, 'shape': (2, 3)}", "'>f2'"},
+        {"{'descr': '<i1', 'fortran_order': False, 'shape': (2, 3)}", "'<i1'"},
         {"{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3)}", "'<i4'"},
         {"{'descr': '<Unnnnnnnnnnnnnnnnnnnnnnn', 'fortran_order': False, 'shape': (2, 3)}",
          "'<Unnnnnnnnnnnnnn'"},
@@ -235,6 +236,37 @@ test_u8(void **state)
 }
 
 static void
+test_f16(void **state)
+{
+    const uint16_t f16[] = {0x3c00, 0xc100, 0x0001, 0x7bff, 0xfc00, 0x7e00};
+    const float expected[] = {1, -2.5f, 0x1p-24f, 65504, -INFINITY, NAN};
+    const struct bytes bytes = make_npy(1, header_of("<f2", "(2, 3)"), f16, sizeof f16);
+    dotk_vectors *const vectors = parse_good(&bytes, "x", NULL);
+
+    (void)state;
+    assert_string_equal(vectors->type, "f16");
+    for (size_t i = 0; i < 6; i++)
+        assert_true(vectors->data[i] == expected[i] || (i == 5 && isnan(vectors->data[i])));
+    dotk_vectors_close(vectors);
+    check_every_length(&bytes, "x.npy", NULL);
+}
+
+static void
+test_i8(void **state)
+{
+    const int8_t i8[] = {0, 1, 127, -128, -2, -1};
+    const struct bytes bytes = make_npy(1, header_of("|i1", "(3, 2)"), i8, sizeof i8);
+    dotk_vectors *const vectors = parse_good(&bytes, "x", NULL);
+
+    (void)state;
+    assert_string_equal(vectors->type, "i8");
+    for (size_t i = 0; i < 6; i++)
+        assert_true(vectors->data[i] == i8[i]);
+    dotk_vectors_close(vectors);
+    check_every_length(&bytes, "x.npy", NULL);
+}
+
+static void
 test_shapes_beyond_the_file(void **state)
 {
     static const char *const shapes[] = {
@@ -283,6 +315,8 @@ main(void)
         cmocka_unit_test(test_fortran_order_of_one_axis),
         cmocka_unit_test(test_f64),
         cmocka_unit_test(test_u8),
+        cmocka_unit_test(test_f16),
+        cmocka_unit_test(test_i8),
         cmocka_unit_test(test_shapes_beyond_the_file),
         cmocka_unit_test(test_damage),
     };

@@ -74,12 +74,47 @@ test_raw(void **state)
     dotk_vectors_close(vectors);
 }
 
+/* The same six bytes as every type of small values. */
+static void
+test_raw_of_small_types(void **state)
+{
+    static const struct {
+        dotk_raw_type type;
+        const char *name;
+        size_t count;
+        float values[6];
+    } cases[] = {
+        {DOTK_RAW_F16, "f16", 3, {1, -2, 0x1p-24f}},
+        {DOTK_RAW_BF16, "bf16", 3, {0x1p-7f, -0x1p1f, 0x1p-133f}},
+        {DOTK_RAW_I8, "i8", 6, {0, 60, 0, -64, 1, 0}},
+        {DOTK_RAW_U8, "u8", 6, {0, 60, 0, 192, 1, 0}},
+    };
+    const uint16_t halves[] = {0x3c00, 0xc000, 0x0001};
+    struct bytes bytes = {.size = 0};
+
+    (void)state;
+    put(&bytes, halves, sizeof halves);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const dotk_vectors_options options = raw(cases[i].type, cases[i].count);
+        dotk_vectors *const vectors = parse_good(&bytes, "x", &options);
+        assert_string_equal(vectors->type, cases[i].name);
+        assert_int_equal(vectors->rows, 1);
+        assert_int_equal(vectors->dim, cases[i].count);
+        assert_memory_equal(vectors->data, cases[i].values, cases[i].count * sizeof(float));
+        dotk_vectors_close(vectors);
+        check_every_length(&bytes, "x", &options);
+        const dotk_vectors_options five = raw(cases[i].type, 5);
+        assert_status(parse_guarded(&bytes, "x", &five), DOTK_CORRUPT);
+        assert_message(cases[i].name);
+    }
+}
+
 static void
 test_bad_arguments(void **state)
 {
     dotk_vectors *vectors;
     dotk_vectors_options wrong[] = {raw(DOTK_RAW_F32, 0), raw(DOTK_RAW_NONE, 3),
-                                    raw((dotk_raw_type)3, 3), raw(DOTK_RAW_U8, 3)};
+                                    raw((dotk_raw_type)6, 3), raw(DOTK_RAW_U8, 3)};
 
     (void)state;
     wrong[3].struct_size--;
@@ -112,13 +147,14 @@ test_no_vector_file(void **state)
         const char *name, *bytes, *message;
         dotk_status status;
     } cases[] = {
-        {"x.txt", "hello world", "neither .npy, .fvecs, .bvecs nor IDX", DOTK_UNSUPPORTED},
+        {"x.txt", "hello world", "neither .npy, .fvecs, .bvecs, .fbin", DOTK_UNSUPPORTED},
         {"x", "\x1f\x8b\x08 and so on", "gzip", DOTK_UNSUPPORTED},
         {"x.npz", "PK\3\4 and so on", "zip archive", DOTK_UNSUPPORTED},
         {"x.npy", "hello world", "does not start as a .npy", DOTK_CORRUPT},
         {"x.idx", "hello world", "does not start as an IDX", DOTK_CORRUPT},
         {"x.npy", "", "is empty", DOTK_CORRUPT},
         {"fvecs", "hello world", "neither", DOTK_UNSUPPORTED},
+        {"fbin", "hello world", "neither", DOTK_UNSUPPORTED},
         {"", "hello world", "neither", DOTK_UNSUPPORTED},
         {".gz", "hello world", "neither", DOTK_UNSUPPORTED},
     };
@@ -296,6 +332,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_raw, set_up, tear_down),
+        cmocka_unit_test(test_raw_of_small_types),
         cmocka_unit_test(test_bad_arguments),
         cmocka_unit_test(test_no_vector_file),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_opened, set_up, tear_down),
