@@ -25,6 +25,9 @@
 /* Linux moves at most 0x7ffff000 bytes in one call anyway. */
 #define MOST_AT_ONCE ((size_t)1 << 30)
 
+/* How far a file that is being written may be ahead of the disk, twice. */
+#define FLUSH_BYTES ((size_t)32 << 20)
+
 enum { TEMPORARY_TRIES = 100, TEMPORARY_SUFFIX = 48 };
 
 static dotk_status
@@ -209,10 +212,45 @@ dk_output_begin(const char *path, struct dk_output *output)
     return begin_beside(target, output);
 }
 
+/* Returns 0 or an errno; a file system that cannot do this has done nothing wrong. */
+static int
+flush_range(int file, size_t offset, unsigned how)
+{
+    if (sync_file_range(file, (off_t)offset, (off_t)FLUSH_BYTES, how) == 0 || errno == EINVAL ||
+        errno == ENOSYS || errno == ESPIPE)
+        return 0;
+    return errno;
+}
+
+/*
+ * Sends each piece that is complete to the disk, and waits for the one before it. Otherwise a long
+ * file would gather in memory, and the fsync at its end would take as long as all the writing: too
+ * long for somebody who has pressed Ctrl-C. Returns 0 or an errno.
+ */
+static int
+flush_behind(struct dk_output *output)
+{
+    int error = 0;
+
+    while (error == 0 && output->size - output->on_way >= FLUSH_BYTES) {
+        error = flush_range(output->file, output->on_way, SYNC_FILE_RANGE_WRITE);
+        if (error == 0 && output->on_way >= FLUSH_BYTES)
+            error = flush_range(output->file, output->on_way - FLUSH_BYTES,
+                                SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                                    SYNC_FILE_RANGE_WAIT_AFTER);
+        output->on_way += FLUSH_BYTES;
+    }
+    return error;
+}
+
 dotk_status
 dk_output_write(struct dk_output *output, const void *bytes, size_t size)
 {
-    const int error = write_bytes(output->file, bytes, size);
+    int error = write_bytes(output->file, bytes, size);
+
+    output->size += size;
+    if (error == 0 && output->target != NULL)
+        error = flush_behind(output);
     return error == 0 ? DOTK_OK : fail_errno(output->path, "write", error);
 }
 

@@ -23,10 +23,11 @@ void dk_unmap(struct dk_mapping *mapping);
  * in the end. A pipe or device is written to directly.
  */
 struct dk_output {
-    const char *path; /* borrowed, for messages */
-    char *target;     /* what 'path' leads to; NULL: written to directly */
-    char *temporary;  /* in the block of target */
-    int file, mode;   /* mode of the older file, -1: there is none */
+    const char *path;    /* borrowed, for messages */
+    char *target;        /* what 'path' leads to; NULL: written to directly */
+    char *temporary;     /* in the block of target */
+    int file, mode;      /* mode of the older file, -1: there is none */
+    size_t size, on_way; /* bytes written, and of them on their way to the disk */
 };
 
 /* Begins it. Errors: DOTK_IO, DOTK_NO_MEMORY; nothing is left then, and nothing is to be ended. */

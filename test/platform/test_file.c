@@ -14,11 +14,12 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 
-static char trace[64]; /* w write, s fsync of a file, d fsync of a folder, r rename */
+/* w write, f, F to the disk without and with waiting, s fsync of a file, d of a folder, r rename */
+static char trace[64];
 static size_t trace_length;
 static size_t most_a_write; /* 0: as asked */
 static int interrupts;      /* so many writes and fsyncs fail with EINTR first */
-static int write_error, sync_error, rename_error;
+static int write_error, flush_error, sync_error, rename_error;
 static size_t writes_before_error;
 
 ssize_t write(int file, const void *bytes, size_t size);
@@ -73,6 +74,17 @@ fsync(int file)
 }
 
 int
+sync_file_range(int file, off_t offset, off_t size, unsigned how)
+{
+    if (flush_error != 0) {
+        errno = flush_error;
+        return -1;
+    }
+    note(how == SYNC_FILE_RANGE_WRITE ? 'f' : 'F');
+    return (int)syscall(SYS_sync_file_range, file, offset, size, how);
+}
+
+int
 rename(const char *from, const char *to)
 {
     if (rename_error != 0) {
@@ -90,7 +102,7 @@ set_up(void **state)
 {
     (void)state;
     trace_length = most_a_write = writes_before_error = 0;
-    interrupts = write_error = sync_error = rename_error = 0;
+    interrupts = write_error = flush_error = sync_error = rename_error = 0;
     test_temp_folder(folder);
     test_require(snprintf(path, sizeof path, "%.500s/file", folder) > 0, "snprintf");
     return 0;
@@ -284,6 +296,29 @@ test_given_up(void **state)
     assert_status(dk_output_end(&output, DOTK_CANCELLED), DOTK_CANCELLED);
 }
 
+/* A long file is on its way to the disk before its end; trouble on the way is noticed. */
+static void
+test_flushed_on_the_way(void **state)
+{
+    const size_t size = (size_t)32 << 20;
+    char *const zeros = calloc(size, 1);
+    const struct dk_piece pieces[] = {{zeros, size}, {zeros, size - 1}, {zeros, 2}};
+
+    (void)state;
+    assert_non_null(zeros);
+    assert_ok(dk_write_file(path, pieces, 3));
+    assert_string_equal(trace, "wfwwfFsrd");
+    assert_ok(write_text("the older file"));
+    flush_error = EIO;
+    assert_status(dk_write_file(path, pieces, 3), DOTK_IO);
+    assert_message("Input/output error");
+    assert_content("the older file");
+    assert_int_equal(files_in_folder(), 1);
+    flush_error = EINVAL; /* the file system knows no such thing */
+    assert_ok(dk_write_file(path, pieces, 1));
+    free(zeros);
+}
+
 static dotk_status
 write_once(void *user)
 {
@@ -309,6 +344,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_devices_are_written_to_directly, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_targets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_mapped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_flushed_on_the_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_given_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
     };
