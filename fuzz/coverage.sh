@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/cover}
 readers=(src/io/npy.c src/io/fvecs.c src/io/bin.c src/io/idx.c src/io/raw.c src/io/dense.c src/io/convert.c
-         src/io/open.c src/text/html.c src/text/passages.c src/text/query.c
+         src/io/open.c src/io/encode.c src/text/html.c src/text/passages.c src/text/query.c
          src/text/stem.c src/text/terms.c)
 version=$(clang -dumpversion | cut -d. -f1)
 profdata=$(command -v "llvm-profdata-$version" || command -v llvm-profdata)
@@ -23,11 +23,11 @@ cover() {
         >/dev/null
     objects+=(${objects[@]:+-object} "$build/cover_$target")
 }
-for target in npy fvecs bin idx raw open; do
-    cover $target src/io/*.c src/codec/half.c src/platform/{file,memory,status}.c
-done
 cmake --preset release -B "$build/lib" >/dev/null
 cmake --build "$build/lib" --target dotk -j "$(nproc)" >/dev/null
+for target in npy fvecs bin idx raw open save; do
+    cover $target src/io/*.c "$build/lib/libdotk.a"
+done
 cover text src/text/*.c "$build/lib/libdotk.a" -lutf8proc
 "$profdata" merge -o "$build/all.profdata" "$build"/*.profraw
 "$cov" report -instr-profile "$build/all.profdata" "${objects[@]}" "${readers[@]}" |

@@ -217,7 +217,34 @@ OPEN = {
     "nothing": named(DOT_NPY, b""),
 }
 
+# fuzz_save.c: the number of an ending, the type to write, that of the values less 1, the dimension.
+ENDINGS = ["npy", "fvecs", "bvecs", "fbin", "u8bin", "i8bin", "f32", "f16", "bf16", "u8", "i8",
+           "raw", "other"]
+SAVE_NONE, SAVE_F32, SAVE_U8, SAVE_F16, SAVE_BF16, SAVE_I8, SAVE_WRONG = range(7)
+
+
+def save(ending, kind, stored, dim, data):
+    return bytes([ENDINGS.index(ending), kind, stored - 1, dim]) + data
+
+
+WHOLE = bytes([0, 1, 2, 3, 126, 127])
+SAVE = {ending: save(ending, SAVE_NONE, SAVE_U8, 3, WHOLE) for ending in ENDINGS}
+SAVE |= {
+    "npy-f16": save("npy", SAVE_F16, SAVE_F32, 2, f32(1, -2, 0.3, 65504, 1e-7, float("nan"))),
+    "npy-u8": save("npy", SAVE_U8, SAVE_F32, 2, f32(1, 2, 255, 0)),
+    "npy-i8": save("npy", SAVE_I8, SAVE_I8, 2, bytes([128, 255, 0, 1])),
+    "npy-bf16": save("npy", SAVE_BF16, SAVE_U8, 3, WHOLE),
+    "raw-bf16": save("raw", SAVE_BF16, SAVE_F32, 3, SIX),
+    "raw-f16-kept": save("raw", SAVE_NONE, SAVE_F16, 3, HALVES),
+    "raw-bf16-kept": save("raw", SAVE_NONE, SAVE_BF16, 3, HALVES),
+    "fvecs-one": save("fvecs", SAVE_F32, SAVE_F32, 1, SIX),
+    "fraction": save("u8bin", SAVE_NONE, SAVE_F32, 1, f32(1, 2.5)),
+    "beyond-f16": save("f16", SAVE_F16, SAVE_F32, 1, f32(1, 65520)),
+    "beyond-bf16": save("bf16", SAVE_NONE, SAVE_F32, 1, f32(1, 3.4e38)),
+    "wrong": save("npy", SAVE_WRONG, SAVE_U8, 3, WHOLE),
+}
+
 for target, files in {"npy": NPY, "fvecs": FVECS, "bin": BIN, "idx": IDX, "raw": RAW,
-                      "open": OPEN}.items():
+                      "save": SAVE, "open": OPEN}.items():
     for name, data in files.items():
         write(target, name, data)

@@ -3,6 +3,8 @@
  *
  *     dotk_vectors_open ........ a file, mapped where that is possible, not copied
  *     dotk_vectors_parse ....... the same from bytes in memory
+ *     dotk_vectors_read ........ some rows of a file that is too big to be converted at once
+ *     dotk_vectors_save ........ vectors in any format that is read, as any type of element
  *     dotk_npy_save ............ an array as .npy
  *
  * Formats, told by their first bytes and then by the name's ending (less a ".gz"):
@@ -42,11 +44,12 @@ typedef struct dotk_vectors_options {
     size_t struct_size; /* set by DOTK_VECTORS_OPTIONS_INIT              */
     dotk_raw_type raw;  /* not 0: headerless rows of this type ...       */
     size_t dim;         /* ... and this many values                      */
+    int32_t stream;     /* 1: dotk_vectors_open() converts nothing, see dotk_vectors_read() */
 } dotk_vectors_options;
 
 #define DOTK_VECTORS_OPTIONS_INIT                                                                  \
     {                                                                                              \
-        sizeof(dotk_vectors_options), DOTK_RAW_NONE, 0                                             \
+        sizeof(dotk_vectors_options), DOTK_RAW_NONE, 0, 0                                          \
     }
 
 #define DOTK_MAX_AXES 8
@@ -58,7 +61,7 @@ typedef struct dotk_vectors_options {
  * one value).
  */
 typedef struct dotk_vectors {
-    const float *data; /* row i at data + i * stride                                  */
+    const float *data; /* row i at data + i * stride; NULL: see dotk_vectors_read()   */
     size_t rows, dim, stride;
     size_t axes, shape[DOTK_MAX_AXES];
     int32_t mapped;     /* 1: data is the mapped file, 0: a converted copy             */
@@ -72,7 +75,8 @@ typedef struct dotk_vectors {
  * Opens a vector file.
  *
  * Memory:  *out is the caller's: release it with dotk_vectors_close(). f32 values on a
- *          4-byte boundary are mapped; others are converted into memory, 4 bytes a value.
+ *          4-byte boundary are mapped; others are converted into memory, 4 bytes a value,
+ *          unless options->stream is set.
  * Threads: pure. Nobody may shorten the file while it is open.
  * Errors:  DOTK_IO (cannot be opened or read, or is no regular file), DOTK_CORRUPT (the
  *          message gives the place; an empty file), DOTK_UNSUPPORTED (no known format, or
@@ -91,8 +95,52 @@ DOTK_API dotk_status dotk_vectors_open(const char *path, const dotk_vectors_opti
 DOTK_API dotk_status dotk_vectors_parse(const void *bytes, size_t size, const char *name,
                                         const dotk_vectors_options *options, dotk_vectors **out);
 
+/*
+ * Reads rows first .. first + count - 1 into out (count, dim), as f32. It is there for files
+ * opened with options->stream, of any size: of those, 'data' is NULL unless it is the mapped
+ * file, and nothing is held in memory. Any other opened file can be read like this too.
+ *
+ * Memory:  out is the caller's. Threads: shared-read.
+ * Errors:  DOTK_BAD_ARGUMENT (rows that are not there), DOTK_UNSUPPORTED (a finite f64 beyond
+ *          the range of f32).
+ */
+DOTK_API dotk_status dotk_vectors_read(const dotk_vectors *vectors, size_t first, size_t count,
+                                       float *out);
+
 /* Closes the file or frees the copy; NULL is fine. Threads: exclusive. */
 DOTK_API void dotk_vectors_close(dotk_vectors *vectors);
+
+/*
+ * Writes vectors as a file of the format that the ending of 'path' names:
+ *
+ *     ending                        elements                 the default
+ *     .npy                          f32, f16, u8, i8         what the file was, else f32
+ *     .fvecs, .fbin                 f32
+ *     .bvecs, .u8bin                u8
+ *     .i8bin                        i8
+ *     .f32 .f16 .bf16 .u8 .i8       as it says, no header
+ *     .raw                          any, no header           what the file was, else f32
+ *
+ *     vectors    an opened file, with options->stream or without, which may be 'path' itself; or
+ *                a struct of your own with data, rows, dim and, where they are wanted, stride and
+ *                axes with shape (which .npy keeps); the rest is zero
+ *     type       of the elements; DOTK_RAW_NONE: the default of the table. f32 is rounded to f16
+ *                and bf16, to nearest even. To u8 and i8 nothing is rounded
+ *
+ * Work is done in blocks: memory does not grow with the file. The file appears whole or not at
+ * all, as with dotk_npy_save().
+ *
+ * Memory:  borrows. Threads: shared-read on vectors; one thread works. The context's progress
+ *          function is called, and may cancel.
+ * Errors:  DOTK_UNSUPPORTED (a value that the type cannot hold: no whole number in range for u8
+ *          and i8, a finite one beyond the range of f16 or bf16; the message names row, column
+ *          and value), DOTK_BAD_ARGUMENT (an ending or type not in the table; a size that the
+ *          format cannot say: no row or no value without a header, more than 2^32 - 1 rows in
+ *          .fbin), DOTK_IO (an older file at 'path' is left as it was), DOTK_CANCELLED,
+ *          DOTK_NO_MEMORY.
+ */
+DOTK_API dotk_status dotk_vectors_save(dotk_context *context, const char *path,
+                                       const dotk_vectors *vectors, dotk_raw_type type);
 
 /* Element types that dotk_npy_save() writes. */
 typedef enum dotk_npy_type { DOTK_NPY_F32 = 0, DOTK_NPY_I64 = 1 } dotk_npy_type;

@@ -12,13 +12,6 @@
 
 #include <string.h>
 
-/* What a dotk_vectors really is. */
-struct opened {
-    dotk_vectors view; /* first: the handle points to it */
-    struct dk_mapping mapping;
-    float *copy;
-};
-
 /* Whether 'name', less a ".gz" that somebody has already unpacked, ends so. */
 static bool
 ends_as(const char *name, const char *ending)
@@ -156,54 +149,66 @@ check_options(const dotk_vectors_options *options)
     return DOTK_OK;
 }
 
-/* Fills opened->view; it may point into the source only when that is a mapping. */
+/* How values may stay where they are. */
+enum keep {
+    KEEP_NONE,   /* the source is gone after the call          */
+    KEEP_F32,    /* a mapping: f32 values are used in it       */
+    KEEP_STREAM, /* a mapping: and others are converted later  */
+};
+
+/* Fills opened->view. */
 static dotk_status
-fill_view(struct opened *opened, const struct dk_source *source, const struct dk_found *found,
-          bool mapped)
+fill_view(struct dk_opened *opened, enum keep keep)
 {
+    const struct dk_found *const found = &opened->found;
     dotk_vectors *const view = &opened->view;
 
     *view = (dotk_vectors){
         .rows = found->rows,
         .dim = found->dim,
+        .stride = found->dim,
         .axes = found->axes,
         .format = found->format,
         .type = dk_element_name(found->element),
     };
     memcpy(view->shape, found->shape, found->axes * sizeof found->shape[0]);
-    if (mapped && found->element == DK_ELEMENT_F32 && found->offset % sizeof(float) == 0 &&
-        found->row_bytes % sizeof(float) == 0) {
-        view->data = (const float *)(const void *)(source->bytes + found->offset);
+    if (keep != KEEP_NONE && found->element == DK_ELEMENT_F32 &&
+        found->offset % sizeof(float) == 0 && found->row_bytes % sizeof(float) == 0) {
+        view->data = (const float *)(const void *)(opened->source.bytes + found->offset);
         view->stride = found->row_bytes / sizeof(float);
         view->mapped = 1;
         return DOTK_OK;
     }
+    if (keep == KEEP_STREAM)
+        return DOTK_OK;
     /* Not more than 4 bytes for each byte of the source, so nothing here can overflow. */
     const size_t bytes = found->rows * found->dim * sizeof(float);
     opened->copy = dk_alloc(bytes);
     if (opened->copy == NULL)
-        return dk_fail_memory(bytes, source->name);
+        return dk_fail_memory(bytes, opened->name);
     view->data = opened->copy;
-    view->stride = found->dim;
-    return dk_convert(source, found, 0, found->rows, opened->copy);
+    return dk_convert(&opened->source, found, 0, found->rows, opened->copy);
 }
 
 /* *out is set only on success. */
 static dotk_status
-make_vectors(const struct dk_source *source, const dotk_vectors_options *options, bool mapped,
-             struct opened **out)
+make_vectors(const struct dk_source *source, const dotk_vectors_options *options, enum keep keep,
+             struct dk_opened **out)
 {
     struct dk_found found = {0};
 
     dotk_status status = find_values(source, options, &found);
     if (status != DOTK_OK)
         return status;
-    struct opened *const opened = dk_alloc(sizeof *opened);
+    const size_t name_size = strlen(source->name) + 1, size = sizeof **out + name_size;
+    struct dk_opened *const opened = dk_alloc(size);
     if (opened == NULL)
-        return dk_fail_memory(sizeof *opened, source->name);
-    *opened = (struct opened){0};
+        return dk_fail_memory(size, source->name);
+    *opened = (struct dk_opened){.source = *source, .found = found};
+    memcpy(opened->name, source->name, name_size);
+    opened->source.name = opened->name;
     const uint64_t float_mode = dk_float_mode_enter();
-    status = fill_view(opened, source, &found, mapped);
+    status = fill_view(opened, keep);
     dk_float_mode_leave(float_mode);
     if (status != DOTK_OK) {
         dk_free(opened->copy);
@@ -217,7 +222,7 @@ make_vectors(const struct dk_source *source, const dotk_vectors_options *options
 dotk_status
 dotk_vectors_open(const char *path, const dotk_vectors_options *options, dotk_vectors **out)
 {
-    struct opened *opened;
+    struct dk_opened *opened;
     struct dk_mapping mapping;
 
     if (out == NULL)
@@ -231,12 +236,13 @@ dotk_vectors_open(const char *path, const dotk_vectors_options *options, dotk_ve
     if (status != DOTK_OK)
         return status;
     const struct dk_source source = {mapping.bytes, mapping.size, path};
-    status = make_vectors(&source, options, true, &opened);
+    const bool stream = options != NULL && options->stream != 0;
+    status = make_vectors(&source, options, stream ? KEEP_STREAM : KEEP_F32, &opened);
     if (status != DOTK_OK) {
         dk_unmap(&mapping);
         return status;
     }
-    if (opened->view.mapped)
+    if (opened->copy == NULL)
         opened->mapping = mapping;
     else
         dk_unmap(&mapping);
@@ -248,7 +254,7 @@ dotk_status
 dotk_vectors_parse(const void *bytes, size_t size, const char *name,
                    const dotk_vectors_options *options, dotk_vectors **out)
 {
-    struct opened *opened;
+    struct dk_opened *opened;
 
     if (out == NULL)
         return dk_fail(DOTK_BAD_ARGUMENT, "out is NULL");
@@ -259,9 +265,31 @@ dotk_vectors_parse(const void *bytes, size_t size, const char *name,
     if (status != DOTK_OK)
         return status;
     const struct dk_source source = {bytes, size, name};
-    status = make_vectors(&source, options, false, &opened);
+    status = make_vectors(&source, options, KEEP_NONE, &opened);
     if (status == DOTK_OK)
         *out = &opened->view;
+    return status;
+}
+
+dotk_status
+dotk_vectors_read(const dotk_vectors *vectors, size_t first, size_t count, float *out)
+{
+    if (vectors == NULL || out == NULL)
+        return dk_fail(DOTK_BAD_ARGUMENT, "%s is NULL", vectors == NULL ? "vectors" : "out");
+    if (first > vectors->rows || count > vectors->rows - first)
+        return dk_fail(DOTK_BAD_ARGUMENT, "first is %zu and count is %zu: there are %zu rows",
+                       first, count, vectors->rows);
+    if (vectors->data != NULL) {
+        const size_t rows = vectors->dim > 0 ? count : 0;
+        for (size_t row = 0; row < rows; row++)
+            memcpy(out + row * vectors->dim, vectors->data + (first + row) * vectors->stride,
+                   vectors->dim * sizeof *out);
+        return DOTK_OK;
+    }
+    const struct dk_opened *const opened = (const struct dk_opened *)(const void *)vectors;
+    const uint64_t float_mode = dk_float_mode_enter();
+    const dotk_status status = dk_convert(&opened->source, &opened->found, first, count, out);
+    dk_float_mode_leave(float_mode);
     return status;
 }
 
@@ -270,7 +298,7 @@ dotk_vectors_close(dotk_vectors *vectors)
 {
     if (vectors == NULL)
         return;
-    struct opened *const opened = (struct opened *)(void *)vectors;
+    struct dk_opened *const opened = (struct dk_opened *)(void *)vectors;
     dk_unmap(&opened->mapping);
     dk_free(opened->copy);
     dk_free(opened);

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "platform/file.h"
+
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "little-endian values are used where they lie"
 #endif
@@ -52,6 +54,16 @@ struct dk_found {
     size_t axes, shape[DOTK_MAX_AXES];
     size_t rows, dim;
     size_t offset, row_bytes;
+};
+
+/* What an opened dotk_vectors really is. */
+struct dk_opened {
+    dotk_vectors view; /* first: the handle points to it */
+    struct dk_mapping mapping;
+    float *copy;
+    struct dk_source source; /* while mapped; its name is 'name' */
+    struct dk_found found;
+    char name[];
 };
 
 /* Errors: DOTK_CORRUPT, DOTK_UNSUPPORTED, with the file's name and the place. */
