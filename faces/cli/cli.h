@@ -205,6 +205,12 @@ void cli_protect(bool on);
  */
 int cli_open_vectors(const struct cli_args *args, const char *path, dotk_vectors **out);
 
+/* The same with options.stream: values of a file that can be mapped stay there. */
+int cli_open_stream(const struct cli_args *args, const char *path, dotk_vectors **out);
+
+/* Which type an option with the choices of --raw names; DOTK_RAW_NONE when it is not given. */
+dotk_raw_type cli_raw_type(const struct cli_args *args, enum cli_option option);
+
 /*
  * Reads whole numbers >= 0, one on each line. Returns CLI_OK or the exit code; *ids is malloc'ed.
  */
@@ -213,6 +219,9 @@ int cli_read_ids(const struct cli_args *args, const char *path, int64_t **ids, s
 /* ------------------------------------------------------------------------- */
 /*  Output                                                                   */
 /* ------------------------------------------------------------------------- */
+
+/* Whether 'path' is a pipe, /dev/stdout and the like: nothing may be renamed over it. */
+bool cli_is_device(const char *path);
 
 /* Complains, before the work is done, about an output that could not be written after it. */
 int cli_check_output(const struct cli_args *args, enum cli_option option);
@@ -268,6 +277,7 @@ int verb_attend(const struct cli_args *args);
 int verb_dense(const struct cli_args *args);
 int verb_vector(const struct cli_args *args);
 int verb_inspect(const struct cli_args *args);
+int verb_convert(const struct cli_args *args);
 int verb_bench(const struct cli_args *args);
 
 #endif /* DOTK_CLI_H */

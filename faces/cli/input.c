@@ -238,19 +238,27 @@ open_plain(const struct cli_args *args, const char *path, int file,
     return cli_report(args, status, path);
 }
 
-int
-cli_open_vectors(const struct cli_args *args, const char *path, dotk_vectors **out)
+dotk_raw_type
+cli_raw_type(const struct cli_args *args, enum cli_option option)
 {
     static const dotk_raw_type types[] = {DOTK_RAW_F32, DOTK_RAW_F16, DOTK_RAW_BF16, DOTK_RAW_U8,
-                                          DOTK_RAW_I8}; /* in the order of the choices */
+                                          DOTK_RAW_I8}; /* in the order of CLI_RAW_TYPES */
+
+    return args->value[option].given ? types[args->value[option].choice] : DOTK_RAW_NONE;
+}
+
+static int
+open_vectors(const struct cli_args *args, const char *path, bool stream, dotk_vectors **out)
+{
     const struct cli_value *raw = &args->value[OPT_RAW];
     dotk_vectors_options options = DOTK_VECTORS_OPTIONS_INIT;
 
     *out = NULL;
+    options.stream = stream;
     if (raw->given != args->value[OPT_DIM].given)
         return cli_fail(args, CLI_USAGE, "--raw and --dim go together");
     if (raw->given && !has_own_format(path)) {
-        options.raw = types[raw->choice];
+        options.raw = cli_raw_type(args, OPT_RAW);
         options.dim = args->value[OPT_DIM].size;
     }
 
@@ -269,6 +277,18 @@ cli_open_vectors(const struct cli_args *args, const char *path, dotk_vectors **o
         code = open_plain(args, path, file, &options, out);
     close(file);
     return code;
+}
+
+int
+cli_open_vectors(const struct cli_args *args, const char *path, dotk_vectors **out)
+{
+    return open_vectors(args, path, false, out);
+}
+
+int
+cli_open_stream(const struct cli_args *args, const char *path, dotk_vectors **out)
+{
+    return open_vectors(args, path, true, out);
 }
 
 /* ------------------------------------------------------------------------- */

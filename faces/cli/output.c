@@ -31,9 +31,8 @@ folder_of(const char *path, char *buffer, size_t capacity)
     return buffer;
 }
 
-/* A pipe, /dev/stdout and the like: nothing may be renamed over it. */
-static bool
-is_device(const char *path)
+bool
+cli_is_device(const char *path)
 {
     struct stat info;
 
@@ -51,7 +50,7 @@ cli_check_output(const struct cli_args *args, enum cli_option option)
         return CLI_OK;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         return cli_fail(args, CLI_FAILURE, "%s %s: it is a folder", cli_option_name(option), path);
-    if (is_device(path)) /* written to where it is */
+    if (cli_is_device(path)) /* written to where it is */
         return CLI_OK;
     const char *folder = folder_of(path, buffer, sizeof(buffer));
     if (folder == NULL || access(folder, W_OK) != 0)
@@ -139,8 +138,8 @@ cli_save_text(const struct cli_args *args, enum cli_option option, const char *t
     if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= (int)sizeof(temporary))
         return cli_fail(args, CLI_FAILURE, "%s: the path is too long", cli_option_name(option));
     cli_protect(true);
-    const bool done = is_device(path) ? write_device(path, text, size)
-                                      : replace_file(path, temporary, text, size);
+    const bool done = cli_is_device(path) ? write_device(path, text, size)
+                                          : replace_file(path, temporary, text, size);
     const int error = errno;
     cli_protect(false);
     return done ? CLI_OK

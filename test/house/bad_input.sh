@@ -86,6 +86,9 @@ expect 2 '-k' knn good.npy good.npy -k 0
 expect 2 '-k' knn good.npy good.npy -k -3
 expect 2 '--threads' knn good.npy good.npy --threads many
 expect 2 'go together' knn good.npy good.npy --raw f32
+expect 4 'row 1, column 0 is nan: u8 holds whole numbers' convert nan.npy out.u8bin
+expect 2 'names no format' convert good.npy out.txt
+expect 2 '.npy holds f32, f16, u8, i8' convert good.npy out.npy --type bf16
 expect 1 'No such file' knn good.npy good.npy --out-ids missing/ids.npy
 
 # What cannot be written leaves what was there.
