@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/cover}
-readers=(src/io/npy.c src/io/fvecs.c src/io/bin.c src/io/idx.c src/io/raw.c src/io/dense.c src/io/convert.c
-         src/io/open.c src/io/encode.c src/text/html.c src/text/passages.c src/text/query.c
-         src/text/stem.c src/text/terms.c)
+readers=(src/io/npy.c src/io/fvecs.c src/io/bin.c src/io/idx.c src/io/raw.c src/io/dense.c
+         src/io/convert.c src/io/encode.c src/io/open.c src/text/html.c src/text/passages.c
+         src/text/query.c src/text/stem.c src/text/terms.c)
 version=$(clang -dumpversion | cut -d. -f1)
 profdata=$(command -v "llvm-profdata-$version" || command -v llvm-profdata)
 cov=$(command -v "llvm-cov-$version" || command -v llvm-cov)

@@ -1,8 +1,8 @@
 /*
  * fuzz_open.c - the first byte chooses the name's ending; the rest is the file
  *
- * The file on the disk, mapped where that can be, and the same bytes in memory must come to the
- * same answer.
+ * The file on the disk, mapped where that can be, the same file read in parts, and the same bytes
+ * in memory must come to the same answer.
  */
 #define _GNU_SOURCE
 #include "vectors.h"
@@ -50,6 +50,28 @@ require_equal(const dotk_vectors *a, const dotk_vectors *b)
                        a->dim * sizeof(float)) == 0);
 }
 
+/* The file, opened to be read in parts, has the same rows and no others. */
+static void
+require_equal_parts(const dotk_vectors *whole)
+{
+    dotk_vectors_options options = DOTK_VECTORS_OPTIONS_INIT;
+    dotk_vectors *stream;
+    float *const row = malloc(whole->dim * sizeof(float) + 1);
+
+    options.stream = 1;
+    require(row != NULL && dotk_vectors_open(path, &options, &stream) == DOTK_OK);
+    require(stream->data == NULL || stream->mapped);
+    require(stream->rows == whole->rows && stream->dim == whole->dim);
+    for (size_t i = 0; whole->dim > 0 && i < whole->rows; i++) {
+        require(dotk_vectors_read(stream, i, 1, row) == DOTK_OK);
+        require(memcmp(row, whole->data + i * whole->stride, whole->dim * sizeof(float)) == 0);
+    }
+    require(dotk_vectors_read(stream, whole->rows, 1, row) == DOTK_BAD_ARGUMENT);
+    require(dotk_vectors_read(stream, 0, 0, NULL) == DOTK_BAD_ARGUMENT);
+    dotk_vectors_close(stream);
+    free(row);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -61,6 +83,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     limit_allocations(size);
     write_input(data + 1, size - 1, ending);
     const dotk_status status = dotk_vectors_open(path, NULL, &mapped);
+    if (status == DOTK_OK)
+        require_equal_parts(mapped);
     unlink(path);
     check_vectors(status, mapped, size);
     require(dotk_vectors_parse(data + 1, size - 1, path, NULL, &parsed) == status);
