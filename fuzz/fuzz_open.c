@@ -59,7 +59,8 @@ require_equal_parts(const dotk_vectors *whole)
     float *const row = malloc(whole->dim * sizeof(float) + 1);
 
     options.stream = 1;
-    require(row != NULL && dotk_vectors_open(path, &options, &stream) == DOTK_OK);
+    require(row != NULL);
+    require(dotk_vectors_open(path, &options, &stream) == DOTK_OK);
     require(stream->data == NULL || stream->mapped);
     require(stream->rows == whole->rows && stream->dim == whole->dim);
     for (size_t i = 0; whole->dim > 0 && i < whole->rows; i++) {
