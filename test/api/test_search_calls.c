@@ -103,6 +103,7 @@ progress_can_cancel(void **unused)
 struct seen {
     uint64_t calls, done, total;
     bool steady;
+    uint64_t cancel_at; /* a number of calls; 0: never */
 };
 
 static int
@@ -111,8 +112,8 @@ watch(void *user, uint64_t done, uint64_t total)
     struct seen *const seen = user;
 
     seen->steady = seen->steady && done >= seen->done && (seen->calls == 0 || total == seen->total);
-    *seen = (struct seen){seen->calls + 1, done, total, seen->steady};
-    return 0;
+    *seen = (struct seen){seen->calls + 1, done, total, seen->steady, seen->cancel_at};
+    return seen->calls == seen->cancel_at;
 }
 
 static void
@@ -177,7 +178,13 @@ long_lists_are_finished_in_parts(void **unused)
         dotk_index *const index = create(context, 1, DOTK_METRIC_DOT);
         assert_ok(dotk_index_add(index, COUNT, rows, 0, NULL));
         assert_ok(dotk_index_search(index, 1, &query, 0, 1, NULL, &best, NULL, NULL));
-        const uint64_t calls = seen.calls;
+        const uint64_t calls = seen.calls; /* of the scan */
+        if (threads == 1) {
+            seen = (struct seen){.steady = true, .cancel_at = calls + 3};
+            assert_status(dotk_index_search(index, 1, &query, 0, COUNT, NULL, answer.ids,
+                                            answer.scores, NULL),
+                          DOTK_CANCELLED);
+        }
         seen = (struct seen){.steady = true};
         search(index, &query, 1, NULL, 1, &answer);
         assert_true(seen.steady && seen.done == seen.total);
