@@ -1,4 +1,4 @@
-/* search.c - three sentences as vectors, and the one nearest to a question */
+/* search.c - three sentences as vectors, and the two nearest to a question */
 #include <dotk/search.h>
 #include <stdio.h>
 
