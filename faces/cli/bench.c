@@ -357,6 +357,10 @@ bench_search(struct bench *bench)
             return code;
         rows = file->rows;
         dim = file->dim;
+        if (rows == 0) {
+            dotk_vectors_close(file);
+            return cli_fail(args, CLI_BAD_INPUT, "%s: has no vectors", args->value[OPT_DATA].text);
+        }
     }
     options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
     code = cli_report(args, dotk_index_create(bench->context, dim, &options, &index), NULL);
@@ -525,19 +529,55 @@ bench_dense(struct bench *bench)
 /*  The verb                                                                 */
 /* ------------------------------------------------------------------------- */
 
+static const struct {
+    const char *name;
+    int (*run)(struct bench *bench);
+} kinds[] = {{"search", bench_search}, {"attention", bench_attention}, {"dense", bench_dense}};
+
+enum { SEARCH = 1, ATTENTION = 2, DENSE = 4 }; /* bit i: kinds[i] */
+
+/* Refuses an option that what is timed has no use for. */
+static int
+check_options(const struct cli_args *args, size_t kind)
+{
+    static const struct {
+        enum cli_option option;
+        unsigned kinds;
+    } known[] = {{OPT_K, SEARCH},         {OPT_METRIC, SEARCH},
+                 {OPT_ROWS, SEARCH},      {OPT_QUERIES, SEARCH},
+                 {OPT_VECTORS, SEARCH},   {OPT_DATA, SEARCH},
+                 {OPT_BATCH, ATTENTION},  {OPT_WIDTH, SEARCH | ATTENTION},
+                 {OPT_HEADS, ATTENTION},  {OPT_LENGTH, ATTENTION},
+                 {OPT_CAUSAL, ATTENTION}, {OPT_M, DENSE},
+                 {OPT_N, DENSE},          {OPT_INNER, DENSE},
+                 {OPT_PREPARED, DENSE},   {OPT_ACTIVATION, DENSE}};
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (!args->value[known[i].option].given || (known[i].kinds >> kind & 1) != 0)
+            continue;
+        char homes[64];
+        size_t used = 0;
+        for (size_t j = 0; j < sizeof kinds / sizeof kinds[0]; j++)
+            if ((known[i].kinds >> j & 1) != 0)
+                used += (size_t)snprintf(homes + used, sizeof homes - used, "%s'bench %s'",
+                                         used > 0 ? " and " : "", kinds[j].name);
+        return cli_fail(args, CLI_USAGE, "%s goes with %s", cli_option_name(known[i].option),
+                        homes);
+    }
+    return CLI_OK;
+}
+
 int
 verb_bench(const struct cli_args *args)
 {
-    static const struct {
-        const char *name;
-        int (*run)(struct bench *bench);
-    } kinds[] = {{"search", bench_search}, {"attention", bench_attention}, {"dense", bench_dense}};
     struct bench bench = {.args = args};
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(args->operand[0], kinds[i].name) != 0)
             continue;
-        int code = cli_context(args, &bench.context);
+        int code = check_options(args, i);
+        if (code == CLI_OK)
+            code = cli_context(args, &bench.context);
         if (code != CLI_OK)
             return code;
         cli_stage("preparing");

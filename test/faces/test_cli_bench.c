@@ -125,6 +125,9 @@ search_takes_a_file(void **state)
     json_decref(json);
     dotk("bench search --data rows.npy --rows 10" QUICK);
     assert_refused(2, "--data");
+    save_f32("none.npy", rows, 2, (const size_t[]){0, 8});
+    dotk("bench search --data none.npy" QUICK);
+    assert_refused(4, "none.npy: has no vectors");
     dotk("bench search --data absent.npy" QUICK);
     assert_refused(4, "absent.npy");
 }
