@@ -62,7 +62,10 @@ color_256(const unsigned char rgb[3])
 #define NUMBER_WIDTH  10
 #define LABEL_WIDTH   10
 
-/* What stands in a cell: its number, or spaces, or, for want of colours, a dark or light letter. */
+/*
+ * What stands in a cell: its number, or spaces, or, for want of colours, a dark or light letter;
+ * of NaN a question mark.
+ */
 static void
 cell_text(float value, bool numbered, bool shaded, char text[NUMBER_WIDTH + 2])
 {
@@ -70,7 +73,9 @@ cell_text(float value, bool numbered, bool shaded, char text[NUMBER_WIDTH + 2])
     const float inside = value > 0.0f ? fminf(value, 1.0f) : 0.0f;
     const char shade = shaded ? shades[lrintf(inside * 9.0f)] : ' ';
 
-    if (numbered)
+    if (isnan(value))
+        snprintf(text, NUMBER_WIDTH + 2, numbered ? "     ?    " : "??");
+    else if (numbered)
         snprintf(text, NUMBER_WIDTH + 2, "%6.1f %% %c", 100.0 * (double)value, shade);
     else
         snprintf(text, NUMBER_WIDTH + 2, "%c%c", shade, shade);
@@ -178,16 +183,21 @@ static void
 svg_cell(float value, size_t x, size_t y, size_t width, size_t height, bool numbered, FILE *out)
 {
     unsigned char rgb[3];
-    char text[NUMBER_WIDTH + 2];
+    char text[NUMBER_WIDTH + 2], title[24] = "NaN";
 
     heatmap_color(value, rgb);
+    if (!isnan(value))
+        snprintf(title, sizeof(title), "%.6g", (double)value);
     fprintf(out,
             "<rect x=\"%zu\" y=\"%zu\" width=\"%zu\" height=\"%zu\" fill=\"#%02x%02x%02x\">"
-            "<title>%.6g</title></rect>\n",
-            x, y, width, height, rgb[0], rgb[1], rgb[2], (double)value);
-    if (!numbered)
+            "<title>%s</title></rect>\n",
+            x, y, width, height, rgb[0], rgb[1], rgb[2], title);
+    if (isnan(value))
+        snprintf(text, sizeof(text), "?");
+    else if (numbered)
+        snprintf(text, sizeof(text), "%.1f %%", 100.0 * (double)value);
+    else
         return;
-    snprintf(text, sizeof(text), "%.1f %%", 100.0 * (double)value);
     svg_text(x + width / 2, y + height / 2 + 5, "middle", is_light(rgb) ? "#000" : "#fff", text,
              out);
 }

@@ -23,7 +23,8 @@ void heatmap_color(float value, unsigned char rgb[3]);
 
 /*
  * Prints the map: with few columns each cell has its number in it, with many it is two characters
- * wide. Without colours a cell is a character that is the darker the larger the value.
+ * wide. Without colours a cell is a character that is the darker the larger the value. NaN is a
+ * question mark, here and in SVG.
  */
 void heatmap_print(const struct heatmap *map, enum cli_color color, FILE *out);
 
