@@ -104,6 +104,11 @@ read_key_lengths(struct attend *attend)
     if (attend->key_lengths == NULL)
         return cli_out_of_memory(args);
     cli_counts(args, OPT_KEY_LENGTHS, given, attend->key_lengths);
+    for (size_t i = 0; i < given; i++)
+        if (attend->key_lengths[i] > attend->key.rows)
+            return cli_fail(args, CLI_USAGE,
+                            "--key-lengths has %zu for batch entry %zu: %s has %zu keys",
+                            attend->key_lengths[i], i, args->value[OPT_KEY].text, attend->key.rows);
     return CLI_OK;
 }
 
@@ -273,18 +278,31 @@ work(struct attend *attend)
     return code == CLI_OK && shows ? show_weights(attend) : code;
 }
 
+/* The example brings its own vectors, and writes nothing but its picture. */
+static int
+check_example(const struct cli_args *args)
+{
+    static const enum cli_option others[] = {
+        OPT_QUERY, OPT_KEY, OPT_VALUE,       OPT_CAUSAL,  OPT_CAUSAL_OFFSET, OPT_KEY_LENGTHS,
+        OPT_SCALE, OPT_OUT, OPT_OUT_WEIGHTS, OPT_OUT_LSE, OPT_EXPLAIN};
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (args->value[others[i]].given)
+            return cli_fail(args, CLI_USAGE, "%s and --example exclude each other",
+                            cli_option_name(others[i]));
+    return CLI_OK;
+}
+
 static int
 check_options(const struct cli_args *args)
 {
     static const enum cli_option outputs[] = {OPT_OUT, OPT_OUT_WEIGHTS, OPT_OUT_LSE, OPT_SVG};
 
-    for (size_t i = 0; i < sizeof(outputs) / sizeof(outputs[0]); i++) {
-        const int code = cli_check_output(args, outputs[i]);
-        if (code != CLI_OK)
-            return code;
-    }
+    const int code = cli_check_outputs(args, outputs, sizeof(outputs) / sizeof(outputs[0]));
+    if (code != CLI_OK)
+        return code;
     if (args->value[OPT_EXAMPLE].given)
-        return CLI_OK;
+        return check_example(args);
     if (!args->value[OPT_QUERY].given || !args->value[OPT_KEY].given ||
         !args->value[OPT_VALUE].given)
         return cli_fail(args, CLI_USAGE,

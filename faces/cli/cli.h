@@ -200,8 +200,9 @@ void cli_protect(bool on);
 /* ------------------------------------------------------------------------- */
 
 /*
- * Opens a vector file, unpacking gzip, with --raw and --dim where the verb has them. Returns
- * CLI_OK or the exit code. Release *out with dotk_vectors_close().
+ * Opens a vector file, unpacking gzip, with --raw and --dim where the verb has them; there may be
+ * no vectors in it, but none is without values. Returns CLI_OK or the exit code. Release *out with
+ * dotk_vectors_close().
  */
 int cli_open_vectors(const struct cli_args *args, const char *path, dotk_vectors **out);
 
@@ -210,6 +211,9 @@ int cli_open_stream(const struct cli_args *args, const char *path, dotk_vectors 
 
 /* Which type an option with the choices of --raw names; DOTK_RAW_NONE when it is not given. */
 dotk_raw_type cli_raw_type(const struct cli_args *args, enum cli_option option);
+
+/* "(3, 4)" or "(3,)", the shape of a file, for messages: static text, until the next call. */
+const char *cli_shape(const dotk_vectors *file);
 
 /*
  * Reads whole numbers >= 0, one on each line. Returns CLI_OK or the exit code; *ids is malloc'ed.
@@ -223,8 +227,11 @@ int cli_read_ids(const struct cli_args *args, const char *path, int64_t **ids, s
 /* Whether 'path' is a pipe, /dev/stdout and the like: nothing may be renamed over it. */
 bool cli_is_device(const char *path);
 
-/* Complains, before the work is done, about an output that could not be written after it. */
-int cli_check_output(const struct cli_args *args, enum cli_option option);
+/*
+ * Complains, before the work is done, about an output that could not be written after it, and
+ * about two of these options that name one file.
+ */
+int cli_check_outputs(const struct cli_args *args, const enum cli_option *options, size_t count);
 
 /* Writes the array to the option's file; does nothing where the option is not given. */
 int cli_save(const struct cli_args *args, enum cli_option option, dotk_npy_type type,

@@ -29,9 +29,12 @@ open_files(struct dense *dense)
         return cli_fail(args, CLI_BAD_INPUT,
                         "X has %zu values in a row, W has %zu: W is (outputs, inputs)",
                         dense->x->dim, dense->w->dim);
+    if (dense->w->rows == 0)
+        return cli_fail(args, CLI_BAD_INPUT, "%s has the shape %s: a layer has at least one output",
+                        args->value[OPT_W].text, cli_shape(dense->w));
     if (bias_path != NULL && (dense->bias->rows != 1 || dense->bias->dim != dense->w->rows))
-        return cli_fail(args, CLI_BAD_INPUT, "%s has the shape (%zu, %zu), W has %zu outputs",
-                        bias_path, dense->bias->rows, dense->bias->dim, dense->w->rows);
+        return cli_fail(args, CLI_BAD_INPUT, "%s has the shape %s, W has %zu outputs", bias_path,
+                        cli_shape(dense->bias), dense->w->rows);
     return CLI_OK;
 }
 
@@ -81,7 +84,7 @@ verb_dense(const struct cli_args *args)
     if (!args->value[OPT_X].given || !args->value[OPT_W].given ||
         (!args->value[OPT_OUT].given && !plan_only))
         return cli_fail(args, CLI_USAGE, "it needs --x, --w and --out; see 'dotk dense --help'");
-    int code = cli_check_output(args, OPT_OUT);
+    int code = cli_check_outputs(args, (const enum cli_option[]){OPT_OUT}, 1);
     if (code == CLI_OK)
         code = cli_context(args, &dense.context);
     if (code == CLI_OK)

@@ -215,6 +215,36 @@ has_own_format(const char *path)
     return false;
 }
 
+const char *
+cli_shape(const dotk_vectors *file)
+{
+    static char text[DOTK_MAX_AXES * 24];
+    size_t used = 0;
+
+    for (size_t i = 0; i < file->axes; i++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%zu", i == 0 ? "(" : ", ",
+                                 file->shape[i]);
+    snprintf(text + used, sizeof(text) - used, "%s",
+             file->axes == 0   ? "()"
+             : file->axes == 1 ? ",)"
+                               : ")");
+    return text;
+}
+
+/* A matrix of no columns is no matrix to anybody here. */
+static int
+check_width(const struct cli_args *args, const char *path, dotk_vectors **file)
+{
+    if ((*file)->dim > 0)
+        return CLI_OK;
+    const int code = cli_fail(args, CLI_BAD_INPUT,
+                              "%s: has the shape %s: a vector has at least one value", path,
+                              cli_shape(*file));
+    dotk_vectors_close(*file);
+    *file = NULL;
+    return code;
+}
+
 static bool
 has_gzip_mark(int file)
 {
@@ -276,7 +306,7 @@ open_vectors(const struct cli_args *args, const char *path, bool stream, dotk_ve
     else
         code = open_plain(args, path, file, &options, out);
     close(file);
-    return code;
+    return code == CLI_OK ? check_width(args, path, out) : code;
 }
 
 int

@@ -67,6 +67,8 @@ describe(const struct cli_args *args, const dotk_vectors *vectors, const dotk_in
     } else if (!args->value[OPT_QUIET].given) {
         print_text(path, vectors, found);
     }
+    if (args->value[OPT_EXPECT_UNIT].given && found->rows == 0)
+        return cli_fail(args, CLI_BAD_INPUT, "%s: has no vectors", path);
     if (args->value[OPT_EXPECT_UNIT].given && !found->unit)
         return cli_fail(args, CLI_BAD_INPUT, "%s: %zu of %zu vectors do not have unit length", path,
                         found->rows - found->unit_rows, found->rows);

@@ -49,7 +49,6 @@ static int
 check_options(const struct cli_args *args)
 {
     const bool range = args->value[OPT_RANGE].given;
-    int code = CLI_OK;
 
     if (range && args->value[OPT_K].given)
         return cli_fail(args, CLI_USAGE, "-k and --range exclude each other");
@@ -57,8 +56,7 @@ check_options(const struct cli_args *args)
         return cli_fail(args, CLI_USAGE,
                         "--range finds a different number for each query, which --out-ids and "
                         "--out-scores cannot hold: use --json");
-    code = cli_check_output(args, OPT_OUT_IDS);
-    return code == CLI_OK ? cli_check_output(args, OPT_OUT_SCORES) : code;
+    return cli_check_outputs(args, (const enum cli_option[]){OPT_OUT_IDS, OPT_OUT_SCORES}, 2);
 }
 
 static int
@@ -121,6 +119,37 @@ open_files(struct knn *knn)
     return code == CLI_OK ? read_filter(knn) : code;
 }
 
+/* Names the lines of --ids that hold one id twice; does nothing where there are none. */
+static int
+check_base_ids(const struct knn *knn)
+{
+    const int64_t *ids = knn->base_ids;
+    const size_t count = knn->base->rows, bytes = count * sizeof(*ids);
+    size_t twice = 1, first = 0, second;
+    int64_t *sorted;
+
+    if (ids == NULL || count == 0)
+        return CLI_OK;
+    sorted = malloc(bytes);
+    if (sorted == NULL)
+        return cli_out_of_memory(knn->args);
+    memcpy(sorted, ids, bytes);
+    qsort(sorted, count, sizeof(*sorted), compare_ids);
+    while (twice < count && sorted[twice] != sorted[twice - 1])
+        twice++;
+    const int64_t id = sorted[twice - 1];
+    free(sorted);
+    if (twice == count)
+        return CLI_OK;
+    while (ids[first] != id)
+        first++;
+    for (second = first + 1; ids[second] != id;)
+        second++;
+    return cli_fail(knn->args, CLI_BAD_INPUT,
+                    "%s: line %zu holds %lld, as line %zu does: give each id once",
+                    knn->args->value[OPT_IDS].text, second + 1, (long long)id, first + 1);
+}
+
 static int
 fill_index(struct knn *knn)
 {
@@ -135,10 +164,12 @@ fill_index(struct knn *knn)
                           knn->base_path);
     if (code != CLI_OK)
         return code;
-    code = cli_report(args,
-                      dotk_index_add(knn->index, knn->base->rows, knn->base->data,
-                                     knn->base->stride, knn->base_ids),
-                      knn->base_path);
+    const dotk_status status = dotk_index_add(knn->index, knn->base->rows, knn->base->data,
+                                              knn->base->stride, knn->base_ids);
+    if (status == DOTK_BAD_ARGUMENT)
+        code = check_base_ids(knn);
+    if (code == CLI_OK)
+        code = cli_report(args, status, knn->base_path);
     dotk_vectors_close(knn->base); /* copied: a converted file need not lie in memory twice */
     knn->base = NULL;
     return code;
@@ -276,6 +307,49 @@ answer(const struct knn *knn)
     return CLI_OK;
 }
 
+/* How many of the base's rows the filter lets through. */
+static size_t
+passing_rows(const struct knn *knn, size_t rows)
+{
+    const int64_t *wanted = knn->filter_ids;
+    size_t passing = 0;
+
+    if (knn->params.filter == NULL)
+        return rows;
+    if (knn->base_ids == NULL) {
+        while (passing < knn->filter.id_count && wanted[passing] < (int64_t)rows)
+            passing++;
+        return passing;
+    }
+    for (size_t i = 0; i < rows && knn->filter.id_count > 0; i++)
+        passing += bsearch(&knn->base_ids[i], wanted, knn->filter.id_count, sizeof(*wanted),
+                           compare_ids) != NULL;
+    return passing;
+}
+
+/* Fewer results than somebody expects are not an error, but the reason is said. */
+static void
+explain_few(const struct knn *knn, size_t rows)
+{
+    const struct cli_args *args = knn->args;
+    const size_t passing = passing_rows(knn, rows);
+    const char *filter = args->value[OPT_FILTER].text;
+    const char *padding = args->value[OPT_OUT_IDS].given ? ": the other places of --out-ids hold -1"
+                                                         : "";
+
+    if (rows > 0 && passing == 0)
+        cli_note(args, "no vector of %s passes --filter %s", knn->base_path, filter);
+    else if (!args->value[OPT_K].given || knn->k <= passing)
+        return;
+    else if (passing < rows)
+        cli_note(args, "-k is %zu, but only %zu vector%s of %s pass%s --filter %s%s", knn->k,
+                 passing, passing == 1 ? "" : "s", knn->base_path, passing == 1 ? "es" : "", filter,
+                 padding);
+    else
+        cli_note(args, "-k is %zu, but %s has only %zu vector%s%s", knn->k, knn->base_path, rows,
+                 rows == 1 ? "" : "s", padding);
+}
+
 static int
 run(struct knn *knn)
 {
@@ -289,13 +363,10 @@ run(struct knn *knn)
     if (code != CLI_OK)
         return code;
     const size_t rows = knn->base->rows;
-    if (!args->value[OPT_RANGE].given && knn->k > rows && args->value[OPT_K].given)
-        cli_note(args, "-k is %zu, but %s has only %zu vector%s%s", knn->k, knn->base_path, rows,
-                 rows == 1 ? "" : "s",
-                 args->value[OPT_OUT_IDS].given ? ": the other places of --out-ids hold -1" : "");
     code = fill_index(knn);
     if (code != CLI_OK)
         return code;
+    explain_few(knn, rows);
     if (args->value[OPT_EXPLAIN].given)
         return explain(knn);
     if (!args->value[OPT_RANGE].given && !make_room(knn))

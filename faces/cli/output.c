@@ -39,8 +39,8 @@ cli_is_device(const char *path)
     return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
-int
-cli_check_output(const struct cli_args *args, enum cli_option option)
+static int
+check_output(const struct cli_args *args, enum cli_option option)
 {
     const char *path = args->value[option].text;
     char buffer[PATH_MAX];
@@ -56,6 +56,44 @@ cli_check_output(const struct cli_args *args, enum cli_option option)
     if (folder == NULL || access(folder, W_OK) != 0)
         return cli_fail(args, CLI_FAILURE, "%s %s: %s", cli_option_name(option), path,
                         folder == NULL ? strerror(ENAMETOOLONG) : strerror(errno));
+    return CLI_OK;
+}
+
+static const char *
+name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+/* One name in one folder, however written; a device takes in one output after the other. */
+static bool
+same_file(const char *a, const char *b)
+{
+    char buffers[2][PATH_MAX];
+    struct stat folders[2];
+
+    if (a == NULL || b == NULL || is_device(a) || strcmp(name_of(a), name_of(b)) != 0)
+        return false;
+    return stat(folder_of(a, buffers[0], PATH_MAX), &folders[0]) == 0 &&
+           stat(folder_of(b, buffers[1], PATH_MAX), &folders[1]) == 0 &&
+           folders[0].st_dev == folders[1].st_dev && folders[0].st_ino == folders[1].st_ino;
+}
+
+int
+cli_check_outputs(const struct cli_args *args, const enum cli_option *options, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const int code = check_output(args, options[i]);
+        if (code != CLI_OK)
+            return code;
+        for (size_t j = 0; j < i; j++)
+            if (same_file(args->value[options[i]].text, args->value[options[j]].text))
+                return cli_fail(args, CLI_USAGE, "%s and %s are both %s: give each its own file",
+                                cli_option_name(options[j]), cli_option_name(options[i]),
+                                args->value[options[i]].text);
+    }
     return CLI_OK;
 }
 

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MAX_THREADS   1024 /* of a context */
+
 #define BAR_WIDTH     32
 #define FIRST_SHOW_MS 300 /* what ends sooner than this needs no bar */
 #define NEXT_SHOW_MS  100
@@ -136,9 +138,9 @@ cli_context(const struct cli_args *args, dotk_context **out)
     dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
 
     bar.wanted = !args->value[OPT_QUIET].given && cli_color(args, stderr) != CLI_COLOR_NONE;
-    if (args->value[OPT_THREADS].size > UINT32_MAX)
-        return cli_fail(args, CLI_USAGE, "--threads is %s: it has to be 1 to 1024",
-                        args->value[OPT_THREADS].text);
+    if (args->value[OPT_THREADS].size > MAX_THREADS)
+        return cli_fail(args, CLI_USAGE, "--threads is %s: it has to be 1 to %d",
+                        args->value[OPT_THREADS].text, MAX_THREADS);
     options.threads = (uint32_t)args->value[OPT_THREADS].size;
     options.progress = on_progress;
     return cli_report(args, dotk_context_create(&options, out), NULL);

@@ -157,7 +157,7 @@ test_refusals(void **state)
     dotk("attend -Q q4.npy -K k4.npy -V v4.npy -o o.npy --key-lengths 3");
     assert_refused(2, "--key-lengths has 1 numbers for 2 batch entries");
     dotk("attend -Q q4.npy -K k4.npy -V v4.npy -o o.npy --key-lengths 3,8");
-    assert_refused(2, "8");
+    assert_refused(2, "--key-lengths has 8 for batch entry 1: k4.npy has 7 keys");
     dotk("attend -Q q4.npy -K k4.npy -V v4.npy -o o.npy --causal-offset 3");
     assert_refused(2, "--causal-offset goes with --causal");
     dotk("attend -Q q2.npy -K v2.npy -V k2.npy -o o.npy");
@@ -173,6 +173,9 @@ test_refusals(void **state)
     save_f32("q1.npy", q, 1, (const size_t[]){D});
     dotk("attend -Q q1.npy -K k2.npy -V v2.npy -o o.npy");
     assert_refused(4, "q1.npy: it has 1 axes");
+    save_f32("v0.npy", v, 2, (const size_t[]){S, 0});
+    dotk("attend -Q q2.npy -K k2.npy -V v0.npy -o o.npy");
+    assert_refused(4, "v0.npy: has the shape (7, 0): a vector has at least one value");
     dotk("attend -Q none.npy -K k2.npy -V v2.npy -o o.npy");
     assert_refused(4, "none.npy: No such file or directory");
     dotk("attend -Q q2.npy -K k2.npy -V v2.npy -o nowhere/o.npy");
@@ -312,14 +315,47 @@ test_weights_are_shown(void **state)
     assert_contains(ran.out, "40 of 240 queries (down), 36 of 240 keys (across)");
 }
 
+static void
+test_nan_is_a_question_mark(void **state)
+{
+    (void)state;
+    static float bad[40 * D];
+    memcpy(bad, k, sizeof bad);
+    bad[3] = NAN;
+    save_f32("bad.npy", bad, 2, (const size_t[]){S, D});
+    dotk("attend -Q q2.npy -K bad.npy -V v2.npy");
+    assert_clean();
+    assert_contains(ran.out, "\n         0       ?         ?    ");
+    assert_lacks(ran.out, "nan");
+    dotk("attend -Q q2.npy -K bad.npy -V v2.npy --svg nan.svg");
+    assert_clean();
+    char *svg = read_whole("nan.svg", NULL);
+    assert_contains(svg, "<title>NaN</title>");
+    assert_contains(svg, ">?</text>");
+    free(svg);
+    /* Too many columns for numbers. */
+    save_f32("bad.npy", bad, 2, (const size_t[]){40, D});
+    dotk("attend -Q q2.npy -K bad.npy -V bad.npy --svg nan.svg");
+    svg = read_whole("nan.svg", NULL);
+    assert_contains(svg, ">?</text>");
+    free(svg);
+    dotk("attend -Q q2.npy -K bad.npy -V bad.npy");
+    assert_contains(ran.out, "         0  ????");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_shape), cmocka_unit_test(test_every_rule),
-        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_explain),
-        cmocka_unit_test(test_example),     cmocka_unit_test(test_svg),
-        cmocka_unit_test(test_colors),      cmocka_unit_test(test_weights_are_shown),
+        cmocka_unit_test(test_every_shape),
+        cmocka_unit_test(test_every_rule),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_example),
+        cmocka_unit_test(test_svg),
+        cmocka_unit_test(test_colors),
+        cmocka_unit_test(test_weights_are_shown),
+        cmocka_unit_test(test_nan_is_a_question_mark),
     };
 
     return cmocka_run_group_tests(tests, setup, folder_teardown);

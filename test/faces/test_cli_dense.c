@@ -72,6 +72,15 @@ test_dense_refusals(void **state)
     assert_refused(4, "X has 19 values in a row, W has 18");
     dotk("dense --x x.npy --w w.npy --bias x.npy --out n.npy");
     assert_refused(4, "x.npy has the shape (6, 19), W has 11 outputs");
+    save_f32("b5.npy", bias, 1, (const size_t[]){5});
+    dotk("dense --x x.npy --w w.npy --bias b5.npy --out n.npy");
+    assert_refused(4, "b5.npy has the shape (5,), W has 11 outputs");
+    save_matrix("flat.npy", w, 4, 0);
+    dotk("dense --x flat.npy --w flat.npy --out n.npy");
+    assert_refused(4, "flat.npy: has the shape (4, 0): a vector has at least one value");
+    save_matrix("none.npy", w, 0, INPUTS);
+    dotk("dense --x x.npy --w none.npy --out n.npy");
+    assert_refused(4, "none.npy has the shape (0, 19): a layer has at least one output");
     dotk("dense --x x.npy --w missing.npy --out n.npy");
     assert_refused(4, "missing.npy: No such file or directory");
     dotk("dense --x x.npy --w w.npy --out n.npy --activation softplus");

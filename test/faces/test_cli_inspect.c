@@ -108,6 +108,11 @@ test_odd_files(void **state)
     dotk("inspect none.npy");
     assert_int_equal(ran.code, 0);
     assert_contains(ran.out, "rows         0\n");
+    dotk("inspect none.npy --expect-unit --quiet");
+    assert_refused(4, "none.npy: has no vectors");
+    save_matrix("flat.npy", unit, 4, 0);
+    dotk("inspect flat.npy");
+    assert_refused(4, "flat.npy: has the shape (4, 0): a vector has at least one value");
     dotk("inspect missing.npy");
     assert_refused(4, "missing.npy: No such file or directory");
     save_text("words.txt", "these are words\n");

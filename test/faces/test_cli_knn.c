@@ -279,6 +279,8 @@ test_ids_and_filter(void **state)
 
     dotk("knn base.npy queries.npy -k 5 --ids ids.txt --filter few.txt --json");
     assert_int_equal(ran.code, 0);
+    assert_string_equal(ran.err, "dotk knn: -k is 5, but only 2 vectors of base.npy pass "
+                                 "--filter few.txt\n");
     json = ran_json();
     const json_t *const hits = json_object_get(json_array_get(json_object_get(json, "results"), 0),
                                                "hits");
@@ -288,6 +290,26 @@ test_ids_and_filter(void **state)
         assert_true(got == 1003 || got == 1009);
     }
     json_decref(json);
+
+    dotk("knn base.npy queries.npy -k 2 --ids ids.txt --filter few.txt");
+    assert_clean();
+    save_text("far.txt", "300\n1009\n"); /* the ids end with 299 */
+    dotk("knn base.npy queries.npy --filter far.txt");
+    assert_int_equal(ran.code, 0);
+    assert_string_equal(ran.err, "dotk knn: no vector of base.npy passes --filter far.txt\n");
+    save_text("empty.txt", "");
+    dotk("knn base.npy queries.npy --ids ids.txt --filter empty.txt --range 0");
+    assert_int_equal(ran.code, 0);
+    assert_string_equal(ran.err, "dotk knn: no vector of base.npy passes --filter empty.txt\n");
+    save_text("one.txt", "299\n300\n");
+    dotk("knn base.npy queries.npy -k 2 --filter one.txt --out-ids i.npy");
+    assert_int_equal(ran.code, 0);
+    assert_string_equal(ran.err, "dotk knn: -k is 2, but only 1 vector of base.npy passes --filter "
+                                 "one.txt: the other places of --out-ids hold -1\n");
+    shell("rm i.npy");
+    shell("sed 30s/.*/1003/ ids.txt >twice.txt");
+    dotk("knn base.npy queries.npy --ids twice.txt");
+    assert_refused(4, "twice.txt: line 30 holds 1003, as line 2 does: give each id once");
 
     save_text("short.txt", "1\n2\n");
     dotk("knn base.npy queries.npy --ids short.txt");
