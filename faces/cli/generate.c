@@ -27,6 +27,103 @@ static const struct {
 };
 #define ENVIRONMENT_COUNT (sizeof(environment) / sizeof(environment[0]))
 
+/* What --json prints, the fields of one verb together. */
+static const struct {
+    enum cli_verb verb;
+    const char *name, *meaning;
+} fields[] = {
+#define FIELD(verb, name, meaning)                                                                 \
+    {                                                                                              \
+        CLI_VERB_##verb, name, meaning                                                             \
+    }
+    FIELD(GREP, "schema", "dotk.search/1"),
+    FIELD(GREP, "results[].query", "the question; there is one entry"),
+    FIELD(GREP, "results[].hits[].rank", "1 for the best"),
+    FIELD(GREP, "results[].hits[].id", "the passage's place among those that were compared"),
+    FIELD(GREP, "results[].hits[].score", "the nearness in meaning: more is nearer, 1 at most"),
+    FIELD(GREP, "results[].hits[].text", "the passage"),
+    FIELD(GREP, "results[].hits[].source.path", "the file it is in"),
+    FIELD(GREP, "results[].hits[].source.line", "its first line, counted from 1"),
+    FIELD(GREP, "results[].hits[].source.end_line", "its last line"),
+    FIELD(KNN, "schema", "dotk.search/1"),
+    FIELD(KNN, "metric", "as --metric"),
+    FIELD(KNN, "results[].query", "the row of QUERIES, counted from 0"),
+    FIELD(KNN, "results[].hits[].rank", "1 for the best"),
+    FIELD(KNN, "results[].hits[].id", "the row of BASE, counted from 0, or its id from --ids"),
+    FIELD(KNN, "results[].hits[].score", "the dot product, cosine or squared distance"),
+    FIELD(KNN, "stats.rows_scored", "pairs of a query and a row that were scored"),
+    FIELD(KNN, "stats.rows_filtered", "pairs that --filter excluded"),
+    FIELD(KNN, "stats.candidates", "scores that were good enough at their time to be kept"),
+    FIELD(KNN, "stats.seconds", "how long the search took, without reading the files"),
+    FIELD(KNN, "stats.path", "the way it took, as --explain names it"),
+    FIELD(KNN, "stats.kernel", "the kernel that ran, as --explain names it"),
+    FIELD(VECTOR, "schema", "dotk.vector/1"),
+    FIELD(VECTOR, "norm", "one vector: its length"),
+    FIELD(VECTOR, "unit[]", "one vector: its values divided by its length"),
+    FIELD(VECTOR, "softmax[]", "one vector: the softmax of its values"),
+    FIELD(VECTOR, "dot", "two vectors: the dot product"),
+    FIELD(VECTOR, "cosine", "two vectors: the cosine of the angle between them"),
+    FIELD(VECTOR, "degrees", "two vectors: that angle"),
+    FIELD(VECTOR, "l2", "two vectors: the squared distance"),
+    FIELD(VECTOR, "norm_a", "two vectors: the length of A"),
+    FIELD(VECTOR, "norm_b", "two vectors: the length of B"),
+    FIELD(VECTOR, "projection[]", "two vectors: A projected on B"),
+    FIELD(INSPECT, "schema", "dotk.inspect/1"),
+    FIELD(INSPECT, "file", "FILE"),
+    FIELD(INSPECT, "format", "npy, fvecs, bvecs, idx or raw"),
+    FIELD(INSPECT, "type", "of the values in the file: f32, f64 or u8"),
+    FIELD(INSPECT, "rows", "vectors"),
+    FIELD(INSPECT, "dim", "values in a vector"),
+    FIELD(INSPECT, "norm.min", "the least length"),
+    FIELD(INSPECT, "norm.mean", "the mean length"),
+    FIELD(INSPECT, "norm.max", "the greatest length"),
+    FIELD(INSPECT, "norm.quantiles[]", "lengths: 1 %, 25 %, 50 %, 75 % and 99 % are no greater"),
+    FIELD(INSPECT, "nan_rows", "vectors with a NaN"),
+    FIELD(INSPECT, "infinite_rows", "vectors with an infinity and no NaN"),
+    FIELD(INSPECT, "zero_rows", "vectors of zeros"),
+    FIELD(INSPECT, "duplicate_rows", "vectors that equal an earlier one"),
+    FIELD(INSPECT, "unit_rows", "vectors of unit length"),
+    FIELD(INSPECT, "unit", "whether all are of unit length"),
+    FIELD(INSPECT, "mixed", "whether some are and others are not"),
+    FIELD(INSPECT, "metric", "the metric that fits: dot, cosine or l2"),
+    FIELD(INSPECT, "why", "the reason, a sentence"),
+    FIELD(BENCH, "schema", "dotk.bench/1"),
+    FIELD(BENCH, "version", "of dotk"),
+    FIELD(BENCH, "bench", "search, attention or dense"),
+    FIELD(BENCH, "threads", "threads that worked"),
+    FIELD(BENCH, "isa", "the instruction set used"),
+    FIELD(BENCH, "rows", "search: vectors searched"),
+    FIELD(BENCH, "dim", "search: values in a vector"),
+    FIELD(BENCH, "k", "search: results for each query"),
+    FIELD(BENCH, "metric", "search: as --metric"),
+    FIELD(BENCH, "data", "search: clusters, uniform or the file of --data"),
+    FIELD(BENCH, "machine.read_gb_per_s", "GB read from memory in a second, at best"),
+    FIELD(BENCH, "machine.fma_gflop_per_s", "GFLOP in a second, at best, on these threads"),
+    FIELD(BENCH, "machine.fma_gflop_per_s_one_thread", "the same on one thread"),
+    FIELD(BENCH, "machine.clock_ghz", "the clock meanwhile"),
+    FIELD(BENCH, "machine.flop_per_cycle", "of one thread"),
+    FIELD(BENCH, "results[].queries", "search: the batch size"),
+    FIELD(BENCH, "results[].path", "search: the way it took"),
+    FIELD(BENCH, "results[].kernel", "search: the kernel that ran"),
+    FIELD(BENCH, "results[].batch", "attention: batch entries"),
+    FIELD(BENCH, "results[].heads", "attention: heads"),
+    FIELD(BENCH, "results[].length", "attention: queries, and keys"),
+    FIELD(BENCH, "results[].dim", "attention: values in a vector"),
+    FIELD(BENCH, "results[].causal", "attention: whether with --causal"),
+    FIELD(BENCH, "results[].m", "dense: rows"),
+    FIELD(BENCH, "results[].n", "dense: outputs"),
+    FIELD(BENCH, "results[].inner", "dense: inputs"),
+    FIELD(BENCH, "results[].activation", "dense: as --activation"),
+    FIELD(BENCH, "results[].prepared", "dense: whether with --prepared"),
+    FIELD(BENCH, "results[].ms", "the median time of a run, in milliseconds"),
+    FIELD(BENCH, "results[].gb_per_s", "GB of input in a second"),
+    FIELD(BENCH, "results[].gflop_per_s", "GFLOP in a second"),
+    FIELD(BENCH, "results[].fraction_of_read", "of what the machine reads at best"),
+    FIELD(BENCH, "results[].fraction_of_fma", "of what the machine multiplies and adds at best"),
+#undef FIELD
+};
+#define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
+
 /* ------------------------------------------------------------------------- */
 /*  Walking the table                                                        */
 /* ------------------------------------------------------------------------- */
@@ -200,15 +297,10 @@ roff_line(const char *text, FILE *out)
 }
 
 static void
-man_verb(enum cli_verb verb, FILE *out)
+man_options(enum cli_verb verb, FILE *out)
 {
-    const struct cli_verb_row *row = &cli_verbs[verb];
     char left[64], help[400];
 
-    fprintf(out, ".SS dotk %s\n.B dotk %s\n[OPTION...] ", row->name, row->name);
-    roff_line(row->operands, out);
-    fputs(".PP\n", out);
-    roff_line(row->description, out);
     FOR_EACH_OPTION(i, verb)
     {
         spell_option(&cli_options[i], left, sizeof(left));
@@ -217,6 +309,18 @@ man_verb(enum cli_verb verb, FILE *out)
         roff_line(left, out);
         roff_line(help, out);
     }
+}
+
+static void
+man_verb(enum cli_verb verb, FILE *out)
+{
+    const struct cli_verb_row *row = &cli_verbs[verb];
+
+    fprintf(out, ".SS dotk %s\n.B dotk %s\n[OPTION...] ", row->name, row->name);
+    roff_line(row->operands, out);
+    fputs(".PP\n", out);
+    roff_line(row->description, out);
+    man_options(verb, out);
     for (size_t i = 0; i < cli_example_count; i++) {
         if (cli_examples[i].verb != verb)
             continue;
@@ -235,8 +339,10 @@ generate_man(FILE *out)
             dotk_version());
     roff_line(cli_verbs[CLI_VERB_NONE].summary, out);
     fputs(".SH SYNOPSIS\n.B dotk\nVERB [OPTION...] [OPERAND...]\n.SH DESCRIPTION\n"
-          "Data goes to standard output, messages and progress to standard error.\n.SH VERBS\n",
+          "Data goes to standard output, messages and progress to standard error.\n.SH OPTIONS\n",
           out);
+    man_options(CLI_VERB_NONE, out);
+    fputs(".SH VERBS\n", out);
     FOR_EACH_VERB(v)
     man_verb(v, out);
     fputs(".SH EXIT STATUS\n", out);
@@ -518,16 +624,11 @@ markdown_text(const char *text, FILE *out)
 }
 
 static void
-markdown_verb(enum cli_verb verb, FILE *out)
+markdown_options(enum cli_verb verb, FILE *out)
 {
-    const struct cli_verb_row *row = &cli_verbs[verb];
     char left[64], help[400];
 
-    fprintf(out, "\n## dotk %s\n\n", row->name);
-    fprintf(out, "    dotk %s [OPTION...]%s%s\n\n", row->name, *row->operands ? " " : "",
-            row->operands);
-    markdown_text(row->description, out);
-    fputs("\n\n| option | meaning |\n| --- | --- |\n", out);
+    fputs("\n| option | meaning |\n| --- | --- |\n", out);
     FOR_EACH_OPTION(i, verb)
     {
         spell_option(&cli_options[i], left, sizeof(left));
@@ -536,11 +637,45 @@ markdown_verb(enum cli_verb verb, FILE *out)
         markdown_text(help, out);
         fputs(" |\n", out);
     }
+}
+
+static void
+markdown_verb(enum cli_verb verb, FILE *out)
+{
+    const struct cli_verb_row *row = &cli_verbs[verb];
+
+    fprintf(out, "\n## dotk %s\n\n", row->name);
+    fprintf(out, "    dotk %s [OPTION...]%s%s\n\n", row->name, *row->operands ? " " : "",
+            row->operands);
+    markdown_text(row->description, out);
+    fputc('\n', out);
+    markdown_options(verb, out);
     fputs("\nExamples:\n", out);
     for (size_t i = 0; i < cli_example_count; i++)
         if (cli_examples[i].verb == verb)
             fprintf(out, "\n    # %s\n    dotk %s %s\n", cli_examples[i].what, row->name,
                     cli_examples[i].arguments);
+}
+
+static void
+markdown_json(FILE *out)
+{
+    enum cli_verb verb = CLI_VERB_NONE;
+
+    fputs("\n## JSON\n\n"
+          "`--json` prints one object on one line. `a.b` is a member of the object `a`, `a[]` an "
+          "entry of\nthe list `a`. Numbers that are f32 inside have the 9 digits that determine "
+          "them.\n",
+          out);
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        if (fields[i].verb != verb)
+            fprintf(out, "\n### dotk %s\n\n| field | meaning |\n| --- | --- |\n",
+                    cli_verbs[fields[i].verb].name);
+        verb = fields[i].verb;
+        fprintf(out, "| `%s` | ", fields[i].name);
+        markdown_text(fields[i].meaning, out);
+        fputs(" |\n", out);
+    }
 }
 
 static void
@@ -557,8 +692,11 @@ generate_markdown(FILE *out)
     fputs("\n| environment | meaning |\n| --- | --- |\n", out);
     for (size_t i = 0; i < ENVIRONMENT_COUNT; i++)
         fprintf(out, "| `%s` | %s |\n", environment[i].name, environment[i].what);
+    fputs("\n## dotk\n\n    dotk VERB [OPTION...] [OPERAND...]\n    dotk OPTION\n", out);
+    markdown_options(CLI_VERB_NONE, out);
     FOR_EACH_VERB(v)
     markdown_verb(v, out);
+    markdown_json(out);
 }
 
 void

@@ -74,7 +74,7 @@ same_file(const char *a, const char *b)
     char buffers[2][PATH_MAX];
     struct stat folders[2];
 
-    if (a == NULL || b == NULL || is_device(a) || strcmp(name_of(a), name_of(b)) != 0)
+    if (a == NULL || b == NULL || cli_is_device(a) || strcmp(name_of(a), name_of(b)) != 0)
         return false;
     return stat(folder_of(a, buffers[0], PATH_MAX), &folders[0]) == 0 &&
            stat(folder_of(b, buffers[1], PATH_MAX), &folders[1]) == 0 &&

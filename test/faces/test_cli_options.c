@@ -138,6 +138,19 @@ test_wrong_lines(void **state)
         {"knn a b --out-ids ''", "--out-ids is ''"},
         {"knn a b --threads 0", "--threads is '0'"},
         {"knn a b --threads 100000", "100000"},
+        {"inspect a -T 5000", "--threads is 5000: it has to be 1 to 1024"},
+        {"knn a b --out-ids o.npy --out-scores o.npy", "--out-ids and --out-scores are both o.npy"},
+        {"knn a b --out-ids o.npy --out-scores ./o.npy", "--out-ids and --out-scores are both"},
+        {"attend -Q a -K b -V c -o s --out-weights s", "--out and --out-weights are both s"},
+        {"attend -Q a -K b -V c --out-weights s --out-lse s", "--out-weights and --out-lse are"},
+        {"attend -Q a -K b -V c --out-lse s --svg s", "--out-lse and --svg are both s"},
+        {"attend --example -Q a", "--query and --example exclude each other"},
+        {"attend --example --causal", "--causal and --example exclude each other"},
+        {"attend --example -o o.npy", "--out and --example exclude each other"},
+        {"bench dense --length 5", "--length goes with 'bench attention'"},
+        {"bench dense --dim 5", "--dim goes with 'bench search' and 'bench attention'"},
+        {"bench attention --rows 5 --m 4 --data nope", "--rows goes with 'bench search'"},
+        {"bench search --prepared", "--prepared goes with 'bench dense'"},
         {"knn a b -k 3 --range 1", "-k and --range exclude each other"},
         {"knn a b --range 1 --out-ids i.npy", "--json"},
         {"attend --key-lengths 1,,2 -Q a -K b -V c", "--key-lengths is '1,,2'"},
@@ -155,6 +168,18 @@ test_wrong_lines(void **state)
         assert_refused(2, wrong[i].message);
         assert_string_equal(ran.out, "");
     }
+}
+
+/* One name in two folders is two files, and a device takes in one after the other. */
+static void
+test_outputs_that_differ(void **state)
+{
+    (void)state;
+    shell("mkdir -p one two");
+    assert_int_equal(dotk("knn a b --out-ids one/o.npy --out-scores two/o.npy"), 4);
+    assert_int_equal(dotk("knn a b --out-ids /dev/null --out-scores /dev/null"), 4);
+    dotk("knn a b --out-ids one/o.npy --out-scores two/../one/o.npy");
+    assert_refused(2, "--out-ids and --out-scores are both");
 }
 
 static void
@@ -179,7 +204,97 @@ test_markdown_is_committed(void **state)
     if (strcmp(committed, ran.out) != 0)
         print_error("doc/cli.md is not what 'dotk --generate markdown' prints\n");
     assert_string_equal(committed, ran.out);
+    assert_contains(committed, "| `--version` |");
     free(committed);
+}
+
+/* ------------------------------------------------------------------------- */
+/*  The fields of JSON                                                       */
+/* ------------------------------------------------------------------------- */
+
+/* The rows of a verb's table under "JSON" in the page, up to the next heading; the caller frees. */
+static char *
+json_section(const char *page, const char *verb)
+{
+    char heading[64];
+
+    snprintf(heading, sizeof heading, "\n### dotk %s\n", verb);
+    const char *const start = strstr(page, heading);
+    assert_non_null(start);
+    const char *const rows = strstr(start, "| --- | --- |\n");
+    const char *const end = strstr(rows, "\n\n");
+    char *const section = end != NULL ? strndup(rows, (size_t)(end - rows)) : strdup(rows);
+    test_require(section != NULL, "strdup");
+    return section;
+}
+
+/* Wants each value's path among the rows, and marks it there: "| `" becomes "|+`". */
+static void
+mark_fields(const json_t *json, const char *path, char *rows)
+{
+    const char *key;
+    json_t *entry;
+    size_t i;
+    char inner[256];
+
+    if (json_is_object(json)) {
+        json_object_foreach((json_t *)(uintptr_t)json, key, entry)
+        {
+            snprintf(inner, sizeof inner, "%s%s%s", path, *path != '\0' ? "." : "", key);
+            mark_fields(entry, inner, rows);
+        }
+    } else if (json_is_array(json)) {
+        snprintf(inner, sizeof inner, "%s[]", path);
+        json_array_foreach(json, i, entry) mark_fields(entry, inner, rows);
+    } else {
+        snprintf(inner, sizeof inner, "`%s` |", path);
+        char *const found = strstr(rows, inner);
+        if (found == NULL)
+            print_error("doc/cli.md lacks the field %s\n", inner);
+        assert_non_null(found);
+        found[-1] = '+';
+    }
+}
+
+static void
+test_json_fields_are_documented(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *verb, *lines[3];
+    } cases[] = {
+        {"grep", {"grep -j 'fruit and vegetables' fruit.txt"}},
+        {"knn", {"knn j.npy j.npy -k 1 --json"}},
+        {"vector", {"vector 3,4 --json", "vector 3,4 1,2 --json"}},
+        {"inspect", {"inspect j.npy --json"}},
+        {"bench",
+         {"bench search --rows 50 --dim 8 --queries 1 --json --rounds 1 --fma-seconds 0.005",
+          "bench attention --heads 1 --length 20 --dim 8 --json --rounds 1 --fma-seconds 0.005",
+          "bench dense --m 4 --n 4 --inner 4 --json --rounds 1 --fma-seconds 0.005"}}};
+    char *const page = read_whole(DOTK_SOURCE "/doc/cli.md", NULL);
+
+    save_matrix("j.npy", (const float[]){1, 2, 3, 4}, 2, 2);
+    save_text("fruit.txt", "Apples and pears are fruit.\n\nLeeks are vegetables, fruit is not.\n");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *const rows = json_section(page, cases[i].verb);
+        for (size_t j = 0; j < 3 && cases[i].lines[j] != NULL; j++) {
+            dotk("%s", cases[i].lines[j]);
+            /* A busy machine makes bench fail, after its object. */
+            assert_true(ran.code == 0 || strcmp(cases[i].verb, "bench") == 0);
+            json_t *const json = ran_json();
+            mark_fields(json, "", rows);
+            json_decref(json);
+        }
+        if (strstr(rows, "| `") != NULL)
+            print_error("dotk %s --json has no %.40s\n", cases[i].verb, strstr(rows, "| `"));
+        assert_null(strstr(rows, "| `"));
+        free(rows);
+    }
+    for (int v = 1; v < VERB_COUNT; v++) /* no verb is left out */
+        for (size_t i = 0; i < OPTION_COUNT; i++)
+            if (strcmp(spelled(i), "--json") == 0 && (options[i].verbs >> v & 1) != 0)
+                free(json_section(page, verb_names[v]));
+    free(page);
 }
 
 static void
@@ -191,6 +306,7 @@ test_manual_page(void **state)
     char *const page = read_whole("dotk.1", NULL);
     for (int v = 1; v < VERB_COUNT; v++)
         assert_contains(page, verb_names[v]);
+    assert_contains(page, "\\-\\-version");
     free(page);
     if (system("command -v groff >/dev/null") != 0)
         return;
@@ -289,8 +405,10 @@ main(void)
         cmocka_unit_test(test_no_letter_or_name_twice),
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_wrong_lines),
+        cmocka_unit_test(test_outputs_that_differ),
         cmocka_unit_test(test_option_forms),
         cmocka_unit_test(test_markdown_is_committed),
+        cmocka_unit_test(test_json_fields_are_documented),
         cmocka_unit_test(test_manual_page),
         cmocka_unit_test(test_bash_completion),
         cmocka_unit_test(test_zsh_and_fish_completion),
