@@ -19,7 +19,7 @@ configure = $(cmake) --preset $(1) -DDOTK_WERROR=$(WERROR) $(if $(DOTK_DATA),-DD
 build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) $(2)
 tests = ctest --preset $(1)
 
-.PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan bench bench-report \
+.PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan bench bench-exact bench-report \
         lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
@@ -71,6 +71,13 @@ bench: ## time search, attention and dense layers beside the machine's yardstick
 	@tools/install-deps build bench
 	$(call build,release)
 	@bench/run build/release
+
+bench-exact: ## time exact search beside faiss, USearch and numpy
+	@tools/install-deps build bench
+	$(call build,release)
+	@python3 -m venv build/peers
+	@build/peers/bin/pip -q install faiss-cpu usearch numpy threadpoolctl
+	@build/peers/bin/python bench/exact.py build/release/libdotk.so
 
 bench-report: ## write the tables of doc/benchmarks.md from bench/results
 	@bench/report

@@ -3,9 +3,9 @@
  *
  * The first byte chooses the format (modulo 4; 3 is none, and refused) and the length of the
  * shortlist (the rest of it; 0 is the default); what follows up to a zero byte is the query, the
- * rest the document; without a zero byte all of it is the document. Whatever they are: stripping keeps every line feed and does not grow, passages
- * are in order, within the text and on the lines they name, spans are apart, and a vector is
- * finite.
+ * rest the document; without a zero byte all of it is the document. Whatever they are: stripping
+ * keeps every line feed and does not grow, passages are in order, within the text and on the lines
+ * they name, spans are apart, and a vector is finite.
  */
 #include <dotk/text.h>
 
