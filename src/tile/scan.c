@@ -21,6 +21,8 @@
  */
 #include "tile/scan.h"
 
+#include "codec/norm.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -375,16 +377,6 @@ batch_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
 /*  both                                                                     */
 /* ------------------------------------------------------------------------- */
 
-static double
-norm(const float *vector, size_t dim)
-{
-    double sum = 0;
-
-    for (size_t d = 0; d < dim; d++)
-        sum += (double)vector[d] * vector[d];
-    return sqrt(sum);
-}
-
 /* Rows a task takes: by time, but enough tasks for every thread, in whole units. */
 static size_t
 rows_per_task(const struct dk_call *call, const struct dk_scan *scan, size_t unit)
@@ -417,7 +409,8 @@ few_init(struct dk_scan_job *job, struct dk_call *call)
     interleave_queries(scan, interleaved);
     job->interleaved = interleaved;
     for (size_t q = 0; q < scan->query_count; q++)
-        job->query_norm[q] = norm(scan->queries + q * scan->query_stride, scan->dim);
+        job->query_norm[q] = sqrt(
+            dk_sum_of_squares(scan->queries + q * scan->query_stride, scan->dim));
     job->task_rows = rows_per_task(call, scan, DK_FEW_ROWS);
     job->rows = few_rows;
     return DOTK_OK;

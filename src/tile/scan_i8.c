@@ -13,11 +13,11 @@
  */
 #include "tile/scan.h"
 
+#include "codec/norm.h"
 #include "platform/memory.h"
 #include "platform/status.h"
 
 #include <math.h>
-#include <string.h>
 
 enum {
     SKIP_MOST = 256,
@@ -248,9 +248,7 @@ encode_queries(struct screened *screened, size_t slots, int8_t *codes, size_t pa
         const float *const query = scan->queries + q * scan->query_stride;
         struct dk_query_terms terms = {0};
         screened->query[q] = codes + q * padded;
-        screened->squared_norm[q] = 0;
-        for (size_t d = 0; d < scan->dim; d++)
-            screened->squared_norm[q] += (double)query[d] * query[d];
+        screened->squared_norm[q] = dk_sum_of_squares(query, scan->dim);
         dk_i8_encode_query(query, scan->dim, is_squared(scan), dk_scan_roundings(scan->dim),
                            codes + q * padded, &terms);
         for (size_t slot = 0; slot < slots; slot++) {
