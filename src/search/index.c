@@ -80,6 +80,7 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
     index->metric = options->metric;
     index->expect_unit = options->expect_unit != 0;
     index->screen = options->screen;
+    ops->init(index);
     *out = index;
     return DOTK_OK;
 }

@@ -41,7 +41,8 @@ struct dk_request {
  */
 struct dk_index_ops {
     const char *name;
-    size_t bytes; /* of the object; zeros beyond struct dotk_index are an empty index */
+    size_t bytes;                              /* of the object                   */
+    void (*init)(struct dotk_index *index);    /* beyond struct dotk_index: zeros */
     void (*release)(struct dotk_index *index); /* what the object owns, less ids */
     dotk_status (*add)(struct dotk_index *index, size_t n, const float *rows, size_t stride,
                        const int64_t *ids);

@@ -1,23 +1,18 @@
 /*
  * flat.c - the exact index: rows one after the other, every one scored
  *
- * Rows are kept as they came (cosine: as unit vectors, their norms beside them), row-major, so
- * that a scan reads memory from front to back. A removal closes the gaps and keeps the order.
- * (A gap of a line between rows that lie a multiple of 4 KiB apart, against conflicts in L1, was
- * tried at dimensions 1024, 2048 and 4096 and changed nothing.)
- *
- * With a screen every row has codes as well (codec/i8.h), kept in step by whatever changes rows.
+ * rows.h says how rows are kept. A removal closes the gaps and keeps the order.
  *
  * Queries are cut into batches that the scan takes and whose lists stay within LIST_BYTES; each
  * batch is a call of its own on the context, so that scratch memory does not grow with n.
  */
-#include "codec/i8.h"
 #include "codec/norm.h"
 #include "epilogue/topk/range.h"
 #include "epilogue/topk/topk.h"
 #include "platform/memory.h"
 #include "platform/status.h"
 #include "search/filter.h"
+#include "search/flat/rows.h"
 #include "search/index.h"
 #include "search/results.h"
 #include "tile/tile.h"
@@ -30,124 +25,24 @@ enum { LIST_BYTES = 64 << 20 };
 
 struct flat {
     struct dotk_index base;
-    float *rows;              /* (base.ids.count, dim) */
-    float *norms;             /* cosine: of the rows as they came; else NULL */
-    struct dk_codes_i8 codes; /* with a screen */
-    size_t capacity;
+    struct dk_rows rows;     /* base.ids.count of them */
     double squared_norm_max; /* no stored row has more; removals leave it */
 };
 
-static const float *
-row_at(const struct flat *flat, size_t position)
-{
-    return flat->rows + position * flat->base.dim;
-}
-
 /* ------------------------------------------------------------------------- */
-/*  Rows                                                                     */
+/*  Changing                                                                 */
 /* ------------------------------------------------------------------------- */
 
-static bool
-is_screened(const struct flat *flat)
+static void
+flat_init(struct dotk_index *base)
 {
-    return flat->base.screen == DOTK_SCREEN_INT8;
+    dk_rows_init(&((struct flat *)base)->rows, base->dim, base->metric, base->screen);
 }
 
 static void
-release_rows(struct flat *flat)
+flat_release(struct dotk_index *base)
 {
-    dk_free(flat->rows);
-    dk_free(flat->norms);
-    dk_free(flat->codes.codes);
-    dk_free(flat->codes.keys);
-}
-
-/* Room for 'capacity' rows in 'to', which is empty. */
-static bool
-allocate_rows(const struct flat *flat, size_t capacity, struct flat *to)
-{
-    const size_t dim = flat->base.dim, panels = (capacity - 1) / DK_PANEL + 1;
-
-    to->capacity = capacity;
-    to->rows = dk_alloc_array(capacity, dim * sizeof *to->rows);
-    bool ok = to->rows != NULL;
-    if (flat->base.metric == DOTK_METRIC_COSINE) {
-        to->norms = dk_alloc_array(capacity, sizeof *to->norms);
-        ok = ok && to->norms != NULL;
-    }
-    if (is_screened(flat)) {
-        to->codes.dim = dim;
-        to->codes.codes = dk_alloc_array(panels, dk_i8_panel_bytes(dim));
-        to->codes.keys = dk_alloc_array(panels, sizeof *to->codes.keys);
-        ok = ok && to->codes.codes != NULL && to->codes.keys != NULL;
-    }
-    return ok;
-}
-
-static dotk_status
-reserve(struct flat *flat, size_t n)
-{
-    const size_t dim = flat->base.dim, count = flat->base.ids.count;
-    struct flat larger = {0};
-    size_t wanted, bytes;
-
-    if (!dk_add(count, n, &wanted))
-        return dk_fail_memory(SIZE_MAX, "rows");
-    if (wanted <= flat->capacity)
-        return DOTK_OK;
-    const size_t capacity = dk_max(wanted, flat->capacity + flat->capacity / 2);
-    if (!dk_mul(capacity, dim * sizeof(float), &bytes))
-        return dk_fail_memory(SIZE_MAX, "rows");
-    if (!allocate_rows(flat, capacity, &larger)) {
-        release_rows(&larger);
-        return dk_fail_memory(bytes, "rows");
-    }
-    if (count > 0) {
-        const size_t panels = (count - 1) / DK_PANEL + 1;
-        memcpy(larger.rows, flat->rows, count * dim * sizeof *flat->rows);
-        if (flat->norms != NULL)
-            memcpy(larger.norms, flat->norms, count * sizeof *flat->norms);
-        if (is_screened(flat)) {
-            memcpy(larger.codes.codes, flat->codes.codes, panels * dk_i8_panel_bytes(dim));
-            memcpy(larger.codes.keys, flat->codes.keys, panels * sizeof *flat->codes.keys);
-        }
-    }
-    release_rows(flat);
-    flat->rows = larger.rows;
-    flat->norms = larger.norms;
-    flat->codes = larger.codes;
-    flat->capacity = capacity;
-    return DOTK_OK;
-}
-
-static void
-encode(struct flat *flat, size_t position)
-{
-    if (is_screened(flat))
-        dk_i8_encode_key(&flat->codes, position, row_at(flat, position),
-                         flat->base.metric == DOTK_METRIC_L2);
-}
-
-/* Writes a row whose sum of squares is 'sum'. */
-static void
-store(struct flat *flat, size_t position, const float *row, double sum)
-{
-    float *const own = flat->rows + position * flat->base.dim;
-
-    if (flat->norms == NULL) {
-        memcpy(own, row, flat->base.dim * sizeof *own);
-    } else {
-        dk_scale_to_unit(row, flat->base.dim, sum, own);
-        flat->norms[position] = (float)sqrt(sum);
-    }
-    encode(flat, position);
-}
-
-/* The sum of squares that store() leaves, to within a relative 1e-6. */
-static double
-stored_sum(const struct flat *flat, double sum)
-{
-    return flat->norms != NULL ? 1 : sum;
+    dk_rows_release(&((struct flat *)base)->rows);
 }
 
 /* Rows are written beyond the last one and appear when their ids do. */
@@ -157,14 +52,13 @@ flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, co
     struct flat *const flat = (struct flat *)base;
     double most = flat->squared_norm_max;
 
-    dotk_status status = reserve(flat, n);
+    dotk_status status = dk_rows_reserve(&flat->rows, base->ids.count, n);
     for (size_t i = 0; status == DOTK_OK && i < n; i++) {
+        const float *const row = rows + i * stride;
         double sum;
-        status = dk_check_vector(base, "rows", i, rows + i * stride, &sum);
-        if (status == DOTK_OK) {
-            store(flat, base->ids.count + i, rows + i * stride, sum);
-            most = fmax(most, stored_sum(flat, sum));
-        }
+        status = dk_check_vector(base, "rows", i, row, &sum);
+        if (status == DOTK_OK)
+            most = fmax(most, dk_rows_set(&flat->rows, base->ids.count + i, row, sum));
     }
     if (status == DOTK_OK)
         status = dk_ids_append(&base->ids, n, ids);
@@ -187,9 +81,10 @@ flat_update(struct dotk_index *base, size_t n, const float *rows, size_t stride,
         return status;
     for (size_t i = 0; i < n; i++) {
         const float *const row = rows + i * stride;
+        const size_t position = dk_ids_find(&base->ids, ids[i]);
         const double sum = dk_sum_of_squares(row, base->dim);
-        store(flat, dk_ids_find(&base->ids, ids[i]), row, sum);
-        flat->squared_norm_max = fmax(flat->squared_norm_max, stored_sum(flat, sum));
+        flat->squared_norm_max = fmax(flat->squared_norm_max,
+                                      dk_rows_set(&flat->rows, position, row, sum));
     }
     return DOTK_OK;
 }
@@ -204,13 +99,8 @@ flat_remove(struct dotk_index *base, size_t n, const int64_t *ids)
     dotk_status status = dk_ids_find_all(&base->ids, n, ids, &positions);
     if (status == DOTK_OK)
         status = dk_ids_remove(&base->ids, n, positions);
-    if (status == DOTK_OK) {
-        dk_close_gaps(flat->rows, base->dim * sizeof *flat->rows, count, n, positions);
-        if (flat->norms != NULL)
-            dk_close_gaps(flat->norms, sizeof *flat->norms, count, n, positions);
-        for (size_t i = n > 0 ? positions[0] : 0; is_screened(flat) && i < count - n; i++)
-            encode(flat, i);
-    }
+    if (status == DOTK_OK)
+        dk_rows_close_gaps(&flat->rows, count, n, positions);
     dk_free(positions);
     return status;
 }
@@ -218,17 +108,7 @@ flat_remove(struct dotk_index *base, size_t n, const int64_t *ids)
 static void
 flat_reconstruct(const struct dotk_index *base, size_t position, float *out)
 {
-    const struct flat *const flat = (const struct flat *)base;
-    const float *const row = row_at(flat, position);
-
-    for (size_t d = 0; d < base->dim; d++)
-        out[d] = flat->norms != NULL ? row[d] * flat->norms[position] : row[d];
-}
-
-static void
-flat_release(struct dotk_index *base)
-{
-    release_rows((struct flat *)base);
+    dk_rows_get(&((const struct flat *)base)->rows, position, out);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -313,13 +193,7 @@ scan(const struct flat *flat, const struct dk_request *request, const struct rou
 {
     const size_t dim = flat->base.dim;
     struct dk_scan scan = {
-        .score = flat->base.metric == DOTK_METRIC_L2 ? DK_SCORE_L2 : DK_SCORE_DOT,
-        .dim = dim,
-        .keys = flat->rows,
-        .count = flat->base.ids.count,
-        .key_stride = dim,
         .key_norm_max = sqrt(flat->squared_norm_max),
-        .codes = is_screened(flat) ? &flat->codes : NULL,
         .rescored = &request->stats->rows_rescored,
         .queries = request->queries + first * request->stride,
         .query_count = n,
@@ -328,6 +202,7 @@ scan(const struct flat *flat, const struct dk_request *request, const struct rou
         .epilogue = epilogue,
     };
 
+    dk_rows_scan(&flat->rows, flat->base.ids.count, &scan);
     if (flat->base.metric == DOTK_METRIC_COSINE) {
         float *const unit = dk_call_alloc(call, n, dim * sizeof *unit);
         if (unit == NULL)
@@ -508,6 +383,7 @@ flat_plan(const struct dotk_index *base, const struct dk_request *request, char 
 const struct dk_index_ops dk_index_flat = {
     .name = "flat",
     .bytes = sizeof(struct flat),
+    .init = flat_init,
     .release = flat_release,
     .add = flat_add,
     .update = flat_update,
