@@ -139,6 +139,7 @@ typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size
 #include "kernel/pair.h"
 #include "kernel/screen_i8.h"
 #include "kernel/softmax_v.h"
+#include "kernel/widen.h"
 #include "kernel/yardstick.h"
 
 /* Everything one instruction set offers. No member is NULL. */
@@ -157,6 +158,7 @@ struct dk_kernels {
     const char *screen_i8_name;
     dk_pair_f32_fn *pair_f32[DK_SCORE_KINDS];
     dk_pack_f32_fn *pack_f32;
+    const struct dk_widen_kernels *widen;
 
     const struct dk_softmax_v_kernels *softmax_v;
     dk_bias_act_f32_fn *bias_act_f32;

@@ -12,6 +12,7 @@ dk_bias_act_f32_fn dk_bias_act_f32_avx512;
 dk_weigh_f32_fn dk_weigh_f32_avx512;
 dk_blend_f32_fn dk_blend_f32_avx512;
 extern const struct dk_softmax_v_kernels dk_softmax_v_avx512;
+extern const struct dk_widen_kernels dk_widen_avx512;
 extern const struct dk_yardstick_kernels dk_yardstick_avx512;
 extern const struct dk_kernels dk_kernels_avx512;
 
@@ -26,7 +27,7 @@ extern const struct dk_kernels dk_kernels_avx512;
     .screen_f32 =                                                                                  \
         {[DK_SCORE_DOT] = dk_screen_dot_f32_avx512, [DK_SCORE_L2] = dk_screen_l2_f32_avx512},      \
     .screen_f32_name = "screen_f32_avx512", .pack_f32 = dk_pack_f32_avx512,                        \
-    .softmax_v = &dk_softmax_v_avx512, .bias_act_f32 = dk_bias_act_f32_avx512,                     \
-    .yardstick = &dk_yardstick_avx512
+    .widen = &dk_widen_avx512, .softmax_v = &dk_softmax_v_avx512,                                  \
+    .bias_act_f32 = dk_bias_act_f32_avx512, .yardstick = &dk_yardstick_avx512
 
 #endif /* DOTK_KERNEL_KERNELS_AVX512_H */

@@ -14,6 +14,7 @@ dk_bias_act_f32_fn dk_bias_act_f32_portable;
 dk_weigh_f32_fn dk_weigh_f32_portable;
 dk_blend_f32_fn dk_blend_f32_portable;
 extern const struct dk_softmax_v_kernels dk_softmax_v_portable;
+extern const struct dk_widen_kernels dk_widen_portable;
 extern const struct dk_yardstick_kernels dk_yardstick_portable;
 extern const struct dk_kernels dk_kernels_portable;
 
