@@ -46,6 +46,20 @@ typedef enum dotk_screen {
                           /* the bound cannot exclude are scored                      */
 } dotk_screen;
 
+/*
+ * How an index stores its rows. A score is that of the stored row, widened to f32, with the
+ * query as it is: exact for what is stored, and its bits do not depend on anything else.
+ */
+typedef enum dotk_store {
+    DOTK_STORE_F32 = 0,  /* as they came                                               */
+    DOTK_STORE_F16 = 1,  /* IEEE binary16: elements to 65504                           */
+    DOTK_STORE_BF16 = 2, /* the upper half of an f32                                   */
+    DOTK_STORE_INT8 = 3  /* a byte an element, times a scale for each row              */
+} dotk_store;
+
+/* Returns "f32", "f16", "bf16" or "int8"; NULL for any other value. Threads: pure. */
+DOTK_API const char *dotk_store_name(dotk_store store);
+
 /* Stands in place of an id where fewer than k rows could be returned. */
 #define DOTK_NO_ID INT64_C(-1)
 

@@ -24,6 +24,20 @@ struct dk_codes_i8 {
 /* Bytes of codes of 64 keys. */
 size_t dk_i8_panel_bytes(size_t dim);
 
+/* The first group of codes of key 'position', and its scale: what dk_widen_i8_fn takes. */
+static inline const uint8_t *
+dk_i8_key(const struct dk_codes_i8 *store, size_t position)
+{
+    return store->codes + position / DK_PANEL * dk_i8_panel_bytes(store->dim) +
+           position % DK_PANEL * DK_I8_GROUP;
+}
+
+static inline float
+dk_i8_scale(const struct dk_codes_i8 *store, size_t position)
+{
+    return store->keys[position / DK_PANEL].scale[position % DK_PANEL];
+}
+
 /* Sets key 'position' to x; 'squared': whether offsets are wanted (l2). */
 void dk_i8_encode_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared);
 

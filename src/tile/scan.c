@@ -33,6 +33,7 @@ enum {
     BATCH_BYTES = 4 << 20, /* of packed queries                                           */
     BATCH_MAX = 1024,
     AHEAD_BYTES = 12 << 10, /* few: how far ahead keys are prefetched                      */
+    WIDENED_ROWS = 4,       /* few: widened at a time                                       */
     TASK_BYTES = 16 << 20,  /* a millisecond or less of reading                             */
 };
 
@@ -108,11 +109,12 @@ ahead_of(const struct dk_scan *scan, size_t start, size_t rows)
 {
     struct ahead ahead = NOTHING_AHEAD;
 
-    if (scan->gather == NULL && scan->mask == NULL && start < scan->count) {
+    if (scan->gather == NULL && scan->mask == NULL && start < scan->count &&
+        scan->store != DOTK_STORE_INT8) {
         const size_t stop = dk_min(scan->count, start + rows);
-        ahead.at = (const char *)dk_scan_key(scan, start);
-        ahead.lines = (size_t)((const char *)(dk_scan_key(scan, stop - 1) + scan->dim) - ahead.at) /
-                      DK_LINE;
+        const char *const end = (const char *)dk_scan_key(scan, stop - 1) + dk_scan_key_bytes(scan);
+        ahead.at = dk_scan_key(scan, start);
+        ahead.lines = (size_t)(end - ahead.at) / DK_LINE;
     }
     return ahead;
 }
@@ -130,6 +132,53 @@ take_lines(struct ahead *ahead, size_t lines, const char **from)
 }
 
 /* ------------------------------------------------------------------------- */
+/*  Keys that are not f32                                                    */
+/* ------------------------------------------------------------------------- */
+
+const float *
+dk_scan_load(const struct dk_scan_job *job, size_t position, const void *ahead, float *room)
+{
+    const struct dk_widen_kernels *const widen = job->kernels->widen;
+    const struct dk_scan *const scan = job->scan;
+    const void *const key = dk_scan_key(scan, position);
+
+    if (ahead == NULL)
+        ahead = key;
+    switch (scan->store) {
+    case DOTK_STORE_F32: return key;
+    case DOTK_STORE_F16: widen->widen_half[DK_HALF_F16](key, scan->dim, room, ahead); break;
+    case DOTK_STORE_BF16: widen->widen_half[DK_HALF_BF16](key, scan->dim, room, ahead); break;
+    case DOTK_STORE_INT8:
+        widen->widen_i8(key, scan->dim, dk_i8_scale(scan->codes, position), room);
+        break;
+    }
+    return room;
+}
+
+void
+dk_scan_load_few(const struct dk_scan_job *job, size_t slot, const size_t *position, size_t count,
+                 const float **row)
+{
+    for (size_t i = 0; i < count; i++)
+        row[i] = dk_scan_load(job, position[i], NULL, dk_scan_room(job, slot, i));
+}
+
+/* Room for each slot to widen DK_FEW_ROWS keys and a block of 'rows' into. */
+static dotk_status
+make_room(struct dk_scan_job *job, struct dk_call *call, size_t rows)
+{
+    const size_t wide = dk_round_up(job->scan->dim, DK_LINE / sizeof(float)) * sizeof(float);
+
+    job->room_rows = DK_FEW_ROWS + rows;
+    if (job->scan->store == DOTK_STORE_F32)
+        return DOTK_OK;
+    job->room = dk_call_alloc(call, call->slots * job->room_rows, wide);
+    if (job->room == NULL)
+        return dk_fail_memory(call->slots * job->room_rows * wide, "widened rows");
+    return DOTK_OK;
+}
+
+/* ------------------------------------------------------------------------- */
 /*  few                                                                      */
 /* ------------------------------------------------------------------------- */
 
@@ -142,7 +191,6 @@ struct few {
     const float *query[DK_FEW_QUERIES];
     size_t waiting;
     size_t position[DK_FEW_ROWS];
-    const float *row[DK_FEW_ROWS];
 };
 
 /*
@@ -185,17 +233,19 @@ score_waiting(struct few *few, struct ahead ahead)
     struct dk_scan_epilogue *const epilogue = scan->epilogue;
     const float *const threshold = epilogue->thresholds(epilogue, few->slot);
     _Alignas(DK_LINE) float score[DK_FEW_QUERIES][DK_FEW_ROWS];
+    const float *row[DK_FEW_ROWS];
     uint32_t taken = 0; /* by key */
 
     if (few->waiting == 0)
         return 0;
+    dk_scan_load_few(few->job, few->slot, few->position, few->waiting, row);
     for (size_t r = few->waiting; r < DK_FEW_ROWS; r++)
-        few->row[r] = few->row[0];
+        row[r] = row[0];
     few->job->kernels->few_f32[scan->score](&(struct dk_few_f32){
         .query = few->query,
         .queries = scan->query_count,
         .dim = scan->dim,
-        .row = few->row,
+        .row = row,
         .score = score,
         .ahead = ahead.at,
         .ahead_lines = ahead.lines,
@@ -213,13 +263,13 @@ score_waiting(struct few *few, struct ahead ahead)
     return (size_t)__builtin_popcount(taken);
 }
 
-/* Screens up to 16 keys. When all of them pass it is in the way, and score_rows goes on. */
-static void
-screen_rows(struct few *few, const size_t *position, const float *const *row,
-            const float *const *later, size_t count)
+/* Of up to 16 keys, those that pass the screen, as bits; 'later' keys will be wanted soon. */
+static uint32_t
+screen(const struct few *few, const float *const *row, const float *const *later, size_t count)
 {
     const struct dk_scan_job *const job = few->job;
-    uint32_t above = job->kernels->screen_f32[job->scan->score](&(struct dk_screen_f32){
+
+    return job->kernels->screen_f32[job->scan->score](&(struct dk_screen_f32){
         .query = job->interleaved,
         .queries = job->scan->query_count,
         .dim = job->scan->dim,
@@ -228,12 +278,39 @@ screen_rows(struct few *few, const size_t *position, const float *const *row,
         .count = count,
         .threshold = few->screen_threshold,
     });
+}
+
+/* The same of keys that are not f32, widened a few at a time, so that L1 holds them. */
+static uint32_t
+screen_widened(const struct few *few, const size_t *position, const void *const *later,
+               size_t count)
+{
+    uint32_t above = 0;
+
+    for (size_t start = 0; start < count; start += WIDENED_ROWS) {
+        const size_t rows = dk_min(WIDENED_ROWS, count - start);
+        const float *row[WIDENED_ROWS];
+        for (size_t i = 0; i < rows; i++)
+            row[i] = dk_scan_load(few->job, position[start + i], later[start + i],
+                                  dk_scan_room(few->job, few->slot, DK_FEW_ROWS + i));
+        above |= screen(few, row, row, rows) << start;
+    }
+    return above;
+}
+
+/* Screens up to 16 keys. When all of them pass it is in the way, and score_rows goes on. */
+static void
+screen_rows(struct few *few, const size_t *position, const void *const *row,
+            const void *const *later, size_t count)
+{
+    uint32_t above = few->job->scan->store == DOTK_STORE_F32
+                         ? screen(few, (const float *const *)row, (const float *const *)later,
+                                  count)
+                         : screen_widened(few, position, later, count);
 
     few->screening = above != (1u << DK_FEW_ROWS) - 1;
     for (; above != 0; above &= above - 1) {
-        const size_t r = (size_t)__builtin_ctz(above);
-        few->position[few->waiting] = position[r];
-        few->row[few->waiting] = row[r];
+        few->position[few->waiting] = position[__builtin_ctz(above)];
         if (++few->waiting == DK_FEW_ROWS)
             score_waiting(few, NOTHING_AHEAD);
     }
@@ -243,10 +320,9 @@ screen_rows(struct few *few, const size_t *position, const float *const *row,
 
 /* Scores 16 keys as they come, until less than half of them matter. */
 static void
-score_rows(struct few *few, const size_t *position, const float *const *row)
+score_rows(struct few *few, const size_t *position)
 {
     memcpy(few->position, position, sizeof few->position);
-    memcpy(few->row, row, sizeof few->row);
     few->waiting = DK_FEW_ROWS;
     few->screening = score_waiting(few, ahead_of(few->job->scan, position[0] + DK_FEW_ROWS,
                                                  DK_FEW_ROWS)) < DK_FEW_ROWS / 2;
@@ -256,10 +332,10 @@ static void
 few_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
 {
     const struct dk_scan *const scan = job->scan;
-    const size_t lead = dk_min(DK_FEW_ROWS, AHEAD_BYTES / (sizeof(float) * scan->dim) + 1);
+    const size_t lead = dk_min(DK_FEW_ROWS, AHEAD_BYTES / dk_scan_key_bytes(scan) + 1);
     struct few few = {.job = job, .slot = slot, .screening = true};
     size_t position[BLOCK_ROWS_MAX], next;
-    const float *row[BLOCK_ROWS_MAX + DK_FEW_ROWS];
+    const void *row[BLOCK_ROWS_MAX + DK_FEW_ROWS];
 
     for (size_t q = 0; q < DK_FEW_QUERIES; q++)
         few.screen_threshold[q] = INFINITY;
@@ -277,7 +353,7 @@ few_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
             if (few.screening || count < DK_FEW_ROWS)
                 screen_rows(&few, position + r, row + r, row + r + lead, count);
             else
-                score_rows(&few, position + r, row + r);
+                score_rows(&few, position + r);
         }
     }
     score_waiting(&few, NOTHING_AHEAD);
@@ -341,6 +417,8 @@ batch_block(const struct dk_scan_job *job, size_t slot, const size_t *position, 
     const float *row[DK_TILE_ROWS];
     struct dk_tile_f32 args = {.row = row, .dim = scan->dim, .tile = tile};
 
+    for (size_t r = 0; scan->store != DOTK_STORE_F32 && r < rows; r++)
+        dk_scan_load(job, position[r], NULL, dk_scan_room(job, slot, DK_FEW_ROWS + r));
     for (size_t first = 0; first < scan->query_count; first += DK_PANEL) {
         const size_t queries = dk_min(DK_PANEL, scan->query_count - first);
         args.cols = dk_round_up(queries, 16);
@@ -350,7 +428,9 @@ batch_block(const struct dk_scan_job *job, size_t slot, const size_t *position, 
         for (size_t r = 0; r < rows; r += args.rows) {
             args.rows = dk_min(height, rows - r);
             for (size_t i = 0; i < args.rows; i++)
-                row[i] = dk_scan_key(scan, position[r + i]);
+                row[i] = scan->store == DOTK_STORE_F32
+                             ? dk_scan_key(scan, position[r + i])
+                             : dk_scan_room(job, slot, DK_FEW_ROWS + r + i);
             args.ahead_lines = take_lines(&ahead, lines, &args.ahead);
             const uint64_t above = job->kernels->tile_f32[scan->score](&args);
             if (above != 0)
@@ -382,7 +462,7 @@ static size_t
 rows_per_task(const struct dk_call *call, const struct dk_scan *scan, size_t unit)
 {
     const double flop = 2.0 * (double)scan->dim * (double)scan->query_count;
-    const double bytes = sizeof(float) * (double)scan->dim;
+    const double bytes = (double)dk_scan_key_bytes(scan);
     const double by_time = fmin(TASK_SECONDS * call->kernels->pace / flop, TASK_BYTES / bytes);
     const size_t even = scan->count / (4 * call->slots) + 1;
     return dk_round_up(dk_min((size_t)by_time + 1, even), unit);
@@ -413,7 +493,7 @@ few_init(struct dk_scan_job *job, struct dk_call *call)
             dk_sum_of_squares(scan->queries + q * scan->query_stride, scan->dim));
     job->task_rows = rows_per_task(call, scan, DK_FEW_ROWS);
     job->rows = few_rows;
-    return DOTK_OK;
+    return make_room(job, call, WIDENED_ROWS);
 }
 
 static dotk_status
@@ -434,7 +514,7 @@ batch_init(struct dk_scan_job *job, struct dk_call *call)
                              dk_min(blocks_of, BLOCK_ROWS_MAX / BLOCK_UNIT * BLOCK_UNIT));
     job->task_rows = rows_per_task(call, scan, job->block_rows);
     job->rows = batch_rows;
-    return DOTK_OK;
+    return make_room(job, call, job->block_rows);
 }
 
 dotk_status

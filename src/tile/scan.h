@@ -13,16 +13,53 @@ struct dk_scan_job {
     const float *interleaved;          /* few: the queries as the screen wants them */
     const float *panels;               /* batch: query panels, one after the other */
     size_t block_rows;                 /* batch */
+    float *room;                       /* keys that are not f32: where each slot widens them     */
+    size_t room_rows;                  /* of a slot: DK_FEW_ROWS that wait, then a block of them */
     /* Scores keys start .. end - 1 that the mask lets through, in f32, and offers them. */
     void (*rows)(const struct dk_scan_job *job, size_t slot, size_t start, size_t end);
 };
 
-static inline const float *
+/* Where key 'position' begins, of whatever type it is; int8: the first group of its codes. */
+static inline const void *
 dk_scan_key(const struct dk_scan *scan, size_t position)
 {
     const size_t row = scan->gather != NULL ? scan->gather[position] : position;
-    return scan->keys + row * scan->key_stride;
+
+    switch (scan->store) {
+    case DOTK_STORE_F32: return (const float *)scan->keys + row * scan->key_stride;
+    case DOTK_STORE_F16:
+    case DOTK_STORE_BF16: return (const uint16_t *)scan->keys + row * scan->key_stride;
+    case DOTK_STORE_INT8: break;
+    }
+    return dk_i8_key(scan->codes, row);
 }
+
+/* Bytes of a key that lie in a row. */
+static inline size_t
+dk_scan_key_bytes(const struct dk_scan *scan)
+{
+    return scan->dim * (scan->store == DOTK_STORE_F32    ? sizeof(float)
+                        : scan->store == DOTK_STORE_INT8 ? sizeof(uint8_t)
+                                                         : sizeof(uint16_t));
+}
+
+/* Row i of a slot's room. */
+static inline float *
+dk_scan_room(const struct dk_scan_job *job, size_t slot, size_t i)
+{
+    const size_t wide = dk_round_up(job->scan->dim, DK_LINE / sizeof(float));
+    return job->room + (slot * job->room_rows + i) * wide;
+}
+
+/* Key 'position' as f32: where it lies, or widened into 'room'. ahead: what to prefetch, or NULL.
+ */
+const float *
+dk_scan_load(const struct dk_scan_job *job, size_t position, const void *ahead, float *room);
+
+/* row[i] = key position[i] as f32, for up to DK_FEW_ROWS keys; where they are widened, in the first
+ * rows of the slot's room. */
+void dk_scan_load_few(const struct dk_scan_job *job, size_t slot, const size_t *position,
+                      size_t count, const float **row);
 
 /* Roundings of a score in the defined order: a chain of 256 and the sum of the chains. */
 static inline double

@@ -77,13 +77,17 @@ score_waiting(const struct screened *screened, size_t slot, size_t q, size_t fir
     struct dk_scan_epilogue *const epilogue = scan->epilogue;
     struct waiting *const waiting = &screened->own[slot].waiting[q];
     const float *const query = scan->queries + q * scan->query_stride;
+    size_t position[DK_FEW_ROWS];
     const float *row[DK_FEW_ROWS];
     _Alignas(DK_LINE) float score[1][DK_FEW_ROWS];
 
     if (waiting->count == 0)
         return;
-    for (size_t i = 0; i < DK_FEW_ROWS; i++)
-        row[i] = dk_scan_key(scan, first + waiting->position[i < waiting->count ? i : 0]);
+    for (size_t i = 0; i < waiting->count; i++)
+        position[i] = first + waiting->position[i];
+    dk_scan_load_few(screened->job, slot, position, waiting->count, row);
+    for (size_t i = waiting->count; i < DK_FEW_ROWS; i++)
+        row[i] = row[0];
     screened->job->kernels->few_f32[scan->score](&(struct dk_few_f32){
         .query = &query,
         .queries = 1,
@@ -94,7 +98,7 @@ score_waiting(const struct screened *screened, size_t slot, size_t q, size_t fir
     const float *const threshold = epilogue->thresholds(epilogue, slot);
     for (size_t i = 0; i < waiting->count; i++) {
         if (score[0][i] > threshold[q])
-            epilogue->take(epilogue, slot, q, first + waiting->position[i], score[0][i]);
+            epilogue->take(epilogue, slot, q, position[i], score[0][i]);
     }
     screened->own[slot].rescored += waiting->count;
     waiting->count = 0;

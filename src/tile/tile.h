@@ -8,6 +8,7 @@
 #define DOTK_TILE_TILE_H
 
 #include <dotk/base.h>
+#include <dotk/search.h>
 
 #include "codec/i8.h"
 #include "kernel/kernel.h"
@@ -86,16 +87,19 @@ struct dk_scan_epilogue {
 
 /*
  * Scores a batch of queries against row-major keys and offers what is above the thresholds.
- * Scores are "bigger is better" (l2: negated). Masked pairs are never offered.
+ * Scores are "bigger is better" (l2: negated). Masked pairs are never offered. Keys that are not
+ * f32 are widened before they are scored (kernel/widen.h), so that all types have one score.
  */
 struct dk_scan {
     enum dk_score score;
     size_t dim;
-    const float *keys; /* (count, dim), rows key_stride apart */
+    dotk_store store;
+    const void *keys; /* (count, dim) of that type, rows key_stride elements apart; int8: NULL */
     size_t count, key_stride;
     const size_t *gather;            /* NULL, or 'count' positions: key i is row gather[i] */
     double key_norm_max;             /* for dot: no key is longer, to within a relative 1e-3 */
-    const struct dk_codes_i8 *codes; /* NULL, or of the same keys (then no gather), to screen by */
+    const struct dk_codes_i8 *codes; /* NULL, or of the same keys (then no gather), to screen by; */
+                                     /* int8: the keys themselves                             */
     const float *queries;            /* (query_count, dim) */
     size_t query_count, query_stride;
     const struct dk_mask *mask; /* NULL: everything; asked with row 0, the same for all queries; */
