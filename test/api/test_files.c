@@ -1,25 +1,14 @@
 /* test_files.c - vector files through the public interface: saved, opened, real ones */
-#include "support.h"
+#include "temp.h"
 
 #include <dotk/io.h>
 #include <dotk/vector.h>
 
-static char folder[TEST_PATH], path[TEST_PATH];
-
 static int
 set_up(void **state)
 {
-    (void)state;
-    test_temp_folder(folder);
+    (void)temp_set_up(state);
     snprintf(path, sizeof path, "%.400s/x.npy", folder);
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    (void)state;
-    test_temp_remove(folder);
     return 0;
 }
 
@@ -172,10 +161,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_saved_and_opened, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bytes_of_numpy, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bad_saves, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_save_without_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_saved_and_opened, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_bytes_of_numpy, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_saves, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_save_without_memory, set_up, temp_tear_down),
         cmocka_unit_test(test_real_fvecs),
         cmocka_unit_test(test_real_raw),
     };

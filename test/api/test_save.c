@@ -1,27 +1,7 @@
 /* test_save.c - vectors saved in every format and type, read in parts, refused, given up */
-#include "support.h"
+#include "temp.h"
 
 #include <dotk/io.h>
-
-#include <dirent.h>
-
-static char folder[TEST_PATH], path[TEST_PATH];
-
-static int
-set_up(void **state)
-{
-    (void)state;
-    test_temp_folder(folder);
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    (void)state;
-    test_temp_remove(folder);
-    return 0;
-}
 
 /* path = folder/x<ending> */
 static const char *
@@ -29,19 +9,6 @@ named(const char *ending)
 {
     snprintf(path, sizeof path, "%.400s/x%s", folder, ending);
     return path;
-}
-
-static size_t
-files_in_folder(void)
-{
-    DIR *const handle = opendir(folder);
-    size_t count = 0;
-
-    assert_non_null(handle);
-    while (readdir(handle) != NULL)
-        count++;
-    closedir(handle);
-    return count - 2; /* . and .. */
 }
 
 static dotk_vectors
@@ -669,23 +636,23 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_every_form_and_shape, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_strides, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bytes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_default_types, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_shape_is_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nothing_in_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_values_that_are_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_place_of_a_refused_value, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_rounding, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bad_arguments, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_sizes_beyond_a_format, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_cannot_be_written, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_progress_and_cancelling, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_rows_of_a_stream, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_stream_of_f64, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_memory_is_bounded, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_every_form_and_shape, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_strides, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_bytes, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_default_types, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_shape_is_kept, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_nothing_in_it, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_values_that_are_refused, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_place_of_a_refused_value, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_rounding, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_arguments, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_sizes_beyond_a_format, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_written, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_progress_and_cancelling, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_rows_of_a_stream, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_stream_of_f64, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_memory_is_bounded, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory, temp_set_up, temp_tear_down),
     };
     return cmocka_run_group_tests_name("save", tests, NULL, NULL);
 }

@@ -3,28 +3,11 @@
  * headerless files
  */
 #include "io/files.h"
+#include "temp.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
-
-static char folder[TEST_PATH], path[TEST_PATH];
-
-static int
-set_up(void **state)
-{
-    (void)state;
-    test_temp_folder(folder);
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    (void)state;
-    test_temp_remove(folder);
-    return 0;
-}
 
 static dotk_vectors_options
 raw(dotk_raw_type type, size_t dim)
@@ -331,15 +314,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_raw, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_raw, temp_set_up, temp_tear_down),
         cmocka_unit_test(test_raw_of_small_types),
         cmocka_unit_test(test_bad_arguments),
         cmocka_unit_test(test_no_vector_file),
-        cmocka_unit_test_setup_teardown(test_what_cannot_be_opened, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_alignment_in_the_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nothing_stays_mapped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_opened, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_alignment_in_the_file, temp_set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_nothing_stays_mapped, temp_set_up, temp_tear_down),
         cmocka_unit_test(test_float_mode),
-        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory, temp_set_up, temp_tear_down),
     };
     return cmocka_run_group_tests_name("io/open", tests, NULL, NULL);
 }

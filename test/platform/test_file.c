@@ -4,11 +4,10 @@
  * The system calls that matter are defined here once more, which the linker prefers to libc's:
  * they note their order and fail, or do less than asked, when they are told to.
  */
-#include "support.h"
+#include "temp.h"
 
 #include "platform/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -95,38 +94,14 @@ rename(const char *from, const char *to)
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
-static char folder[TEST_PATH], path[TEST_PATH];
-
 static int
 set_up(void **state)
 {
-    (void)state;
     trace_length = most_a_write = writes_before_error = 0;
     interrupts = write_error = flush_error = sync_error = rename_error = 0;
-    test_temp_folder(folder);
+    (void)temp_set_up(state);
     test_require(snprintf(path, sizeof path, "%.500s/file", folder) > 0, "snprintf");
     return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    (void)state;
-    test_temp_remove(folder);
-    return 0;
-}
-
-static size_t
-files_in_folder(void)
-{
-    DIR *const handle = opendir(folder);
-    size_t count = 0;
-
-    test_require(handle != NULL, "opendir");
-    while (readdir(handle) != NULL)
-        count++;
-    closedir(handle);
-    return count - 2; /* . and .. */
 }
 
 static void
@@ -337,16 +312,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_written_synced_then_renamed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_short_and_interrupted_writes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_failures_leave_the_older_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_mode_and_links_are_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_devices_are_written_to_directly, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_bad_targets, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_cannot_be_mapped, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_flushed_on_the_way, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_given_up, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_written_synced_then_renamed, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_short_and_interrupted_writes, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_failures_leave_the_older_file, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_mode_and_links_are_kept, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_devices_are_written_to_directly, set_up,
+                                        temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_targets, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_mapped, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_flushed_on_the_way, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_given_up, set_up, temp_tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory, set_up, temp_tear_down),
     };
     return cmocka_run_group_tests_name("platform/file", tests, NULL, NULL);
 }
