@@ -19,8 +19,8 @@ configure = $(cmake) --preset $(1) -DDOTK_WERROR=$(WERROR) $(if $(DOTK_DATA),-DD
 build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) $(2)
 tests = ctest --preset $(1)
 
-.PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan bench bench-exact bench-report \
-        lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
+.PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan bench bench-exact data \
+        bench-report lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-14s", $$2; $$1 = $$2 = ""; print $$0 }'
@@ -75,9 +75,15 @@ bench: ## time search, attention and dense layers beside the machine's yardstick
 bench-exact: ## time exact search beside faiss, USearch and numpy
 	@tools/install-deps build bench
 	$(call build,release)
+	$(if $(DOTK_DATA),@tools/prepare-data build/release)
 	@python3 -m venv build/peers
 	@build/peers/bin/pip -q install faiss-cpu usearch numpy threadpoolctl
 	@build/peers/bin/python bench/exact.py build/release/libdotk.so
+
+data: ## the sets of DOTK_DATA as files that dotk reads, in build/data
+	@tools/install-deps build bench
+	$(call build,release)
+	@tools/prepare-data build/release
 
 bench-report: ## write the tables of doc/benchmarks.md from bench/results
 	@bench/report
