@@ -1,19 +1,26 @@
 #!/usr/bin/env python3
-"""exact.py LIBRARY [--quick]: exact search beside its rivals, in one process, interleaved.
+"""exact.py LIBRARY [--quick] [SET...]: exact search beside its rivals, in one process, interleaved.
 
-LIBRARY is libdotk.so. Contenders: dotk's plain f32 search, the same with codes of a byte an element
-before it (DOTK_SCREEN_INT8), faiss-cpu IndexFlat and IndexScalarQuantizer QT_8bit, USearch's exact
-search, and numpy: a matrix product and argpartition. Each runs on 1 and 2 threads; of every case
-each contender runs once in turn, several times over, and the median counts. The machine's read
-bandwidth and FMA peak are read before and after each case.
+LIBRARY is libdotk.so; `make bench-exact` brings the rivals: faiss-cpu (IndexFlat, and
+IndexScalarQuantizer QT_8bit), USearch's exact search, numpy (a matrix product and argpartition).
+Of each case every contender runs once in turn, several times over; the median counts. The machine's
+read bandwidth and FMA peak are read before and after each case.
 
-Sets: 500,000 x 768 of the committed generator and uniformly random; with $DOTK_DATA MNIST (l2) and
-GoogleNews (dot, not normalised). Ids and score bits of the screened search have to be those of the
-plain one, and the scores within the stated bound of double precision; anything else ends the run.
---quick takes a tenth of the rows and writes nothing. Otherwise bench/results/exact.json is written.
+Cases, on 1 and 2 threads:
+    search   1 to 4,096 queries, dotk's plain f32 search and the one with codes of a byte before it
+    filter   64 queries where 1 %, 10 % and 50 % of the rows may be found
+    store    an index that keeps f16, bf16 or int8 and nothing else, beside QT_8bit: time, memory, recall
+
+Sets: 500,000 x 768 of the committed generator and uniformly random; as many rows that are nearly the
+same, so that no bound excludes any; 100,000 x 128; where `make data` has been MNIST (l2) and GoogleNews
+(dot, not normalised). Naming some of them runs these alone.
+
+An answer of the screened search that is not the plain one's, ids and bits of scores, ends the run, and
+so does a score that is not within the stated bound of double precision, and a better row left out.
+Otherwise bench/results/exact.json is written. --quick takes a tenth of the rows; neither it nor a run
+of some sets writes anything.
 """
-import ctypes
-import gzip
+import datetime
 import importlib.machinery
 import importlib.metadata
 import importlib.util
@@ -24,307 +31,265 @@ import statistics
 import sys
 import time
 
+import rivals
+import numpy as np
+from library import CLUSTERS, DOT, L2, METRICS, UNIFORM, DotkIndex, Library
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-K = 10
+DATA = ROOT / "build" / "data"    # what tools/prepare-data makes
 ROUNDS = 5
-CASE_SECONDS = 4.0    # a contender slower than a share of this gets fewer rounds
+SECONDS = 6.0         # what takes longer than a share of this is run fewer times, but at least once
+REST = 0.02           # between runs: threads of the one before may still be spinning
 THREADS = (1, 2)
-QUERIES = (1, 8, 64, 256, 1024)
+MANY = (1, 8, 64, 128, 256, 1024, 4096)
+MOST = {"faiss SQ8": 64, "usearch": 64, "numpy": 1024}    # queries; the others take all
 CHECKED = 16          # queries of a case that are compared with double precision
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, str(max(THREADS)))
-
-import faiss  # noqa: E402
-import numpy as np  # noqa: E402
-import threadpoolctl  # noqa: E402
-from usearch.index import search as usearch_search  # noqa: E402
+RECALLED = 256        # queries that recall is taken over
+PASSING = (0.01, 0.10, 0.50)
+STORES = {"f16": 1, "bf16": 2, "int8": 4}    # dotk_type
 
 
-class ContextOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("threads", ctypes.c_uint32),
-                ("isa", ctypes.c_char_p), ("progress", ctypes.c_void_p),
-                ("progress_user", ctypes.c_void_p)]
+class Set:
+    """Rows, queries, and what is asked of them."""
 
-
-class IndexOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("kind", ctypes.c_int), ("metric", ctypes.c_int),
-                ("expect_unit", ctypes.c_int32), ("screen", ctypes.c_int)]
-
-
-class Stats(ctypes.Structure):
-    _fields_ = [("rows_scored", ctypes.c_uint64), ("rows_filtered", ctypes.c_uint64),
-                ("candidates", ctypes.c_uint64), ("rows_rescored", ctypes.c_uint64),
-                ("seconds", ctypes.c_double), ("path", ctypes.c_char_p),
-                ("kernel", ctypes.c_char_p)]
-
-
-class SearchParams(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("filter", ctypes.c_void_p),
-                ("clip_at_zero", ctypes.c_int32), ("stats", ctypes.POINTER(Stats))]
-
-
-class MachineOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("read_bytes", ctypes.c_size_t),
-                ("fma_seconds", ctypes.c_double)]
-
-
-class Reading(ctypes.Structure):
-    _fields_ = [("read", ctypes.c_double), ("fma", ctypes.c_double),
-                ("fma_one_thread", ctypes.c_double), ("clock", ctypes.c_double)]
-
-
-class GenerateOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("kind", ctypes.c_int),
-                ("queries", ctypes.c_int32), ("seed", ctypes.c_uint64), ("first", ctypes.c_uint64)]
-
-
-def options(structure, /, **values):
-    return structure(struct_size=ctypes.sizeof(structure), **values)
-
-
-class Dotk:
-    """The few functions this program calls."""
-
-    def __init__(self, path):
-        self.library = ctypes.CDLL(path)
-        self.library.dotk_last_message.restype = ctypes.c_char_p
-        self.library.dotk_version.restype = ctypes.c_char_p
-        self.library.dotk_index_destroy.argtypes = [ctypes.c_void_p]
-
-    def __call__(self, name, *arguments):
-        if getattr(self.library, name)(*arguments) != 0:
-            sys.exit(f"{name}: {self.library.dotk_last_message().decode()}")
-
-    def context(self, threads):
-        out = ctypes.c_void_p()
-        self("dotk_context_create", ctypes.byref(options(ContextOptions, threads=threads)),
-             ctypes.byref(out))
-        return out
-
-    def machine(self, context):
-        out = ctypes.c_void_p()
-        self("dotk_machine_create", context, ctypes.byref(options(MachineOptions, fma_seconds=0.2)),
-             ctypes.byref(out))
-        return out
-
-    def reading(self, machine):
-        out = Reading()
-        self("dotk_machine_measure", machine, ctypes.byref(out))
-        return out
-
-    def generate(self, rows, dim, kind, queries):
-        out = np.empty((rows, dim), np.float32)
-        self("dotk_generate", None, ctypes.c_size_t(rows), ctypes.c_size_t(dim),
-             ctypes.byref(options(GenerateOptions, kind=kind, queries=queries)), pointer(out))
-        return out
-
-
-def pointer(array):
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-class DotkIndex:
-    def __init__(self, dotk, context, metric, rows, screen):
-        self.dotk, self.index, self.stats = dotk, ctypes.c_void_p(), Stats()
-        self.name = "dotk int8 screen" if screen else "dotk f32"
-        dotk("dotk_index_create", context, ctypes.c_size_t(rows.shape[1]),
-             ctypes.byref(options(IndexOptions, metric=metric, screen=screen)),
-             ctypes.byref(self.index))
-        dotk("dotk_index_add", self.index, ctypes.c_size_t(len(rows)), pointer(rows),
-             ctypes.c_size_t(0), None)
-
-    def search(self, queries):
-        ids = np.empty((len(queries), K), np.int64)
-        scores = np.empty((len(queries), K), np.float32)
-        params = options(SearchParams, stats=ctypes.pointer(self.stats))
-        self.dotk("dotk_index_search", self.index, ctypes.c_size_t(len(queries)), pointer(queries),
-                  ctypes.c_size_t(0), ctypes.c_size_t(K), ctypes.byref(params), pointer(ids),
-                  pointer(scores), None)
-        return ids, scores
-
-    def close(self):
-        self.dotk.library.dotk_index_destroy(self.index)
-
-
-class FaissIndex:
-    def __init__(self, metric, rows, quantised):
-        kind = faiss.METRIC_L2 if metric == 2 else faiss.METRIC_INNER_PRODUCT
-        if quantised:
-            self.name = "faiss SQ8"
-            self.index = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_8bit,
-                                                    kind)
-            self.index.train(rows[:100000])
-        else:
-            self.name = "faiss flat"
-            self.index = faiss.IndexFlat(rows.shape[1], kind)
-        self.index.add(rows)
-
-    def search(self, queries):
-        scores, ids = self.index.search(queries, K)
-        return ids, scores
-
-
-class Usearch:
-    name = "usearch exact"
-
-    def __init__(self, metric, rows, threads):
-        self.metric, self.rows, self.threads = "l2sq" if metric == 2 else "ip", rows, threads
-
-    def search(self, queries):
-        found = usearch_search(self.rows, queries, K, self.metric, exact=True, threads=self.threads)
-        return found.keys, found.distances
-
-
-class Numpy:
-    name = "numpy"
-
-    def __init__(self, metric, rows):
-        self.rows, self.squares = rows, (rows * rows).sum(1) if metric == 2 else None
-
-    def search(self, queries):
-        ids = []
-        for first in range(0, len(queries), 64):
-            scores = queries[first:first + 64] @ self.rows.T
-            if self.squares is not None:
-                scores *= 2
-                scores -= self.squares
-            ids.append(np.argpartition(scores, -K, axis=1)[:, -K:])
-        return np.concatenate(ids), None
-
-
-def double_check(rows, queries, metric, ids, scores, what):
-    """Scores within the f32 bound of double precision, and no row left out beyond twice that."""
-    n, dim = min(CHECKED, len(queries)), rows.shape[1]
-    exact = np.empty((n, len(rows)))
-    wide = queries[:n].astype(np.float64)
-    for first in range(0, len(rows), 20000):
-        part = rows[first:first + 20000].astype(np.float64)
-        if metric == 2:
-            for q in range(n):
-                exact[q, first:first + 20000] = ((part - wide[q]) ** 2).sum(1)
-        else:
-            exact[:, first:first + 20000] = wide @ part.T
-    norms = np.linalg.norm(rows, axis=1).max() * np.linalg.norm(wide, axis=1)
-    for q in range(n):
-        size = np.abs(scores[q]).max() if metric == 2 else norms[q]
-        bound = (256 + dim / 256 + 5) * 2.0 ** -24 * size
-        sign = -1 if metric == 2 else 1
-        best = np.sort(sign * exact[q])[::-1][:K]
-        if np.abs(exact[q][ids[q]] - scores[q]).max() > bound:
-            sys.exit(f"exact.py: {what}: query {q}: a score is not within its bound")
-        if (best - sign * exact[q][ids[q]]).max() > 2 * bound:
-            sys.exit(f"exact.py: {what}: query {q}: a better row is missing")
-
-
-def time_case(contenders, queries):
-    """Milliseconds of each contender: medians of interleaved rounds."""
-    times = {contender.name: [] for contender in contenders}
-    rounds = {}
-    for turn in range(ROUNDS + 1):
-        for contender in contenders:
-            if turn > 1 and turn > rounds[contender.name]:
-                continue
-            start = time.perf_counter()
-            contender.search(queries)
-            seconds = time.perf_counter() - start
-            if turn == 0:    # the first run warms up, and tells how long it takes
-                rounds[contender.name] = max(1, min(ROUNDS, int(CASE_SECONDS / seconds)))
+    def __init__(self, name, metric, rows, queries, counts, k=10, filtered=False, stored=False):
+        self.name, self.metric, self.rows, self.queries = name, metric, rows, queries
+        self.counts, self.k, self.filtered, self.stored = counts, k, filtered, stored
+        self.wide = queries[:CHECKED].astype(np.float64)
+        self.exact = np.empty((len(self.wide), len(rows)))    # scores in double precision
+        for first in range(0, len(rows), 20000):
+            part = rows[first:first + 20000].astype(np.float64)
+            if metric == L2:
+                for q, query in enumerate(self.wide):
+                    self.exact[q, first:first + 20000] = ((part - query) ** 2).sum(1)
             else:
-                times[contender.name].append(seconds * 1e3)
-    return {name: {"ms": round(statistics.median(values), 4), "rounds": len(values),
-                   "least": round(min(values), 4), "most": round(max(values), 4)}
-            for name, values in times.items()}
+                self.exact[:, first:first + 20000] = self.wide @ part.T
+        self.longest = np.sqrt(np.einsum("ij,ij->i", rows, rows).max())
+
+    def check(self, ids, scores, what, passing=None):
+        """Scores within the bound of f32, and no row left out that is better by twice that."""
+        sign = -1 if self.metric == L2 else 1
+        for q in range(min(CHECKED, len(ids))):
+            size = np.abs(scores[q]).max() if self.metric == L2 else \
+                self.longest * np.linalg.norm(self.wide[q])
+            bound = (256 + self.rows.shape[1] / 256 + 5) * 2.0 ** -24 * size
+            exact = sign * self.exact[q]
+            allowed = exact if passing is None else exact[passing]
+            best = np.sort(np.partition(allowed, -self.k)[-self.k:])[::-1]
+            if passing is not None and not passing[ids[q]].all():
+                sys.exit(f"exact.py: {what}: query {q}: a row that the filter excludes")
+            if np.abs(exact[ids[q]] - sign * scores[q]).max() > bound:
+                sys.exit(f"exact.py: {what}: query {q}: a score is not within its bound")
+            if (best - exact[ids[q]]).max() > 2 * bound:
+                sys.exit(f"exact.py: {what}: query {q}: a better row is missing")
 
 
-def sets(dotk, quick):
-    rows = 50000 if quick else 500000
-    for kind, name in ((0, "clusters"), (1, "uniform")):
-        yield (name, 0, dotk.generate(rows, 768, kind, 0), dotk.generate(max(QUERIES), 768, kind, 1),
-               QUERIES)
-    yield "small", 0, dotk.generate(100000, 128, 0, 0), dotk.generate(64, 128, 0, 1), (1, 64)
-    data = os.environ.get("DOTK_DATA")
-    if not data:
-        print("exact.py: DOTK_DATA is not set: without MNIST and GoogleNews", file=sys.stderr)
+def sets(library, scale, names):
+    """The sets, made when they are asked for: one at a time is in memory."""
+    large = 500000 // scale
+
+    def made(name, kind, counts, **more):
+        return Set(name, DOT, library.generate(large, 768, kind),
+                   library.generate(max(counts), 768, kind, queries=1), counts, **more)
+
+    def alike():
+        """Around one direction: scores differ by less than the bound of any code of a byte."""
+        centre = library.generate(1, 768, UNIFORM, seed=2)
+
+        def near(vectors):
+            vectors *= 0.1
+            vectors += centre
+            return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return Set("alike", DOT, near(library.generate(large, 768, UNIFORM)),
+                   near(library.generate(64, 768, UNIFORM, queries=1)), (1, 8, 64))
+
+    def small():
+        return Set("small", DOT, library.generate(100000 // scale, 128, CLUSTERS),
+                   library.generate(64, 128, CLUSTERS, queries=1), (1, 64), k=5)
+
+    def mnist():
+        def images(name):
+            return np.fromfile(DATA / name, np.uint8, offset=8).reshape(-1, 784).astype(np.float32)
+        return Set("mnist", L2, images("mnist-train.u8bin")[:60000 // scale],
+                   images("mnist-test.u8bin")[:1024], (1, 8, 64, 256, 1024), stored=True)
+
+    def googlenews():
+        rows = np.load(DATA / "googlenews.npy")
+        return Set("googlenews", DOT, rows, np.ascontiguousarray(rows[::8]), (1, 8, 64, 256),
+                   stored=True)
+
+    makers = {"clusters": lambda: made("clusters", CLUSTERS, MANY, filtered=True, stored=False),
+              "uniform": lambda: made("uniform", UNIFORM, MANY), "alike": alike, "small": small,
+              "mnist": mnist, "googlenews": googlenews}
+    if set(names) - set(makers):
+        sys.exit(f"exact.py: '{(set(names) - set(makers)).pop()}' is none of {', '.join(makers)}")
+    for name, maker in makers.items():
+        if names and name not in names:
+            continue
+        try:
+            yield maker()
+        except FileNotFoundError as missing:
+            print(f"exact.py: without {name}: {missing.filename} is not there: make data",
+                  file=sys.stderr)
+
+
+def resident():
+    """Bytes of memory that this process holds."""
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Bench:
+    """One set on one number of threads."""
+
+    def __init__(self, library, context, machine, threads, data):
+        self.library, self.context, self.machine = library, context, machine
+        self.threads, self.data, self.l2 = threads, data, data.metric == L2
+        rivals.set_threads(threads)
+
+    def dotk(self, name, **chosen):
+        return DotkIndex(name, self.library, self.context, self.data.metric, self.data.rows,
+                         **chosen)
+
+    def times(self, contenders, *arguments):
+        """{name: milliseconds} of interleaved rounds, and {name: answer}."""
+        spent, wanted, answers = {}, {}, {}
+        for turn in range(ROUNDS + 1):
+            for contender in contenders:
+                name = contender.name
+                if turn > wanted.get(name, turn):
+                    continue
+                time.sleep(REST)
+                start = time.perf_counter()
+                answers[name] = contender.search(*arguments)
+                seconds = time.perf_counter() - start
+                if turn == 0:    # warms up, and counts only where it is the only round
+                    wanted[name] = min(ROUNDS, int(SECONDS / seconds))
+                if turn > 0 or wanted[name] == 0:
+                    spent.setdefault(name, []).append(seconds * 1e3)
+        return {name: {"ms": round(statistics.median(ms), 4), "rounds": len(ms),
+                       "least": round(min(ms), 4), "most": round(max(ms), 4)}
+                for name, ms in spent.items()}, answers
+
+    def case(self, kind, contenders, queries, passing=None, **more):
+        """Times a case; returns what is written of it, and the answers."""
+        data = self.data
+        arguments = (queries, data.k) if passing is None else (queries, data.k, passing)
+        before = self.library.reading(self.machine)
+        times, answers = self.times(contenders, *arguments)
+        after = self.library.reading(self.machine)
+        result = {
+            "case": kind, "data": data.name, "metric": METRICS[data.metric],
+            "rows": data.rows.shape[0], "dim": data.rows.shape[1], "queries": len(queries), "k": data.k,
+            "threads": self.threads, **more,
+            "read_gb_per_s": round((before.read + after.read) / 2e9, 2),
+            "fma_gflop_per_s": round((before.fma + after.fma) / 2e9, 1),
+            "times": times,
+        }
+        print(f"  {kind}, {len(queries)} queries, {self.threads} threads"
+              + "".join(f", {key} {value}" for key, value in more.items()) + ": "
+              + ", ".join(f"{name} {time['ms']:.2f}" for name, time in times.items()),
+              file=sys.stderr, flush=True)
+        return result, answers
+
+    def compare(self, answers, one, other, what):
+        """Ids and bits of scores."""
+        if any(a.tobytes() != b.tobytes() for a, b in zip(answers[one], answers[other])):
+            sys.exit(f"exact.py: {self.data.name}, {what}: {other} and {one} differ")
+
+    def search(self, plain, screened, flat):
+        data = self.data
+        others = [rivals.Faiss("faiss SQ8", self.l2, data.rows), rivals.Numpy(self.l2, data.rows),
+                  rivals.Usearch(self.l2, data.rows, self.threads)]
+        for count in data.counts:
+            contenders = [plain, screened, flat, *(
+                other for other in others if count <= MOST[other.name] and data.name != "alike")]
+            result, answers = self.case("search", contenders,
+                                        np.ascontiguousarray(data.queries[:count]))
+            what = f"{count} queries, {self.threads} threads"
+            self.compare(answers, plain.name, screened.name, what)
+            data.check(*answers[plain.name], f"{data.name}, {what}")
+            result["rescored_per_query"] = round(screened.stats.rows_rescored / count, 1)
+            yield result
+        for other in others:
+            other.close()
+
+    def filter(self, plain, screened, flat):
+        queries = np.ascontiguousarray(self.data.queries[:64])
+        for part in PASSING:
+            passing = np.random.default_rng(1).random(len(self.data.rows)) < part
+            result, answers = self.case("filter", [plain, screened, flat], queries, passing,
+                                        passing=part)
+            what = f"{part:.0%} passing, {self.threads} threads"
+            self.compare(answers, plain.name, screened.name, what)
+            self.data.check(*answers[plain.name], f"{self.data.name}, {what}", passing)
+            ids = answers[flat.name][0]
+            result["same_ids_as_faiss"] = round(float(np.mean(np.sort(ids) == np.sort(
+                answers[plain.name][0]))), 5)
+            yield result
+
+    def store(self, plain):
+        """What is kept is rounded, so answers are near the exact ones: recall says how near."""
+        data, stores, memory = self.data, [], {}
+        for name in (*STORES, "faiss SQ8"):
+            before = resident()
+            stores.append(rivals.Faiss(name, self.l2, data.rows) if name not in STORES else
+                          self.dotk("dotk " + name, type=STORES[name]))
+            memory[stores[-1].name] = resident() - before
+        asked = np.ascontiguousarray(data.queries[:RECALLED])
+        exact = plain.search(asked, data.k)[0]
+        recall = {store.name: round(float(np.mean([len(np.intersect1d(*both)) / data.k for both in
+                                                   zip(exact, store.search(asked, data.k)[0])])), 5)
+                  for store in stores}
+        for count in (1, 64):
+            result, _ = self.case("store", [plain, *stores],
+                                  np.ascontiguousarray(data.queries[:count]))
+            yield {**result, "recall": recall, "recall_queries": len(asked), "bytes": memory}
+        for store in stores:
+            store.close()
+
+    def run(self):
+        plain, screened = self.dotk("dotk f32"), self.dotk("dotk int8 screen", screen=1)
+        flat = rivals.Faiss("faiss flat", self.l2, self.data.rows)
+        yield from self.search(plain, screened, flat)
+        if self.data.filtered:
+            yield from self.filter(plain, screened, flat)
+        screened.close()
+        flat.close()
+        if self.data.stored:
+            yield from self.store(plain)
+        plain.close()
+
+
+def bench_run():
+    """bench/run as a module: it knows the machine and the commit."""
+    loader = importlib.machinery.SourceFileLoader("run", str(ROOT / "bench" / "run"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
+    loader.exec_module(module)
+    return module
+
+
+def main(path, names, quick):
+    library, run, found, start = Library(path), bench_run(), [], time.monotonic()
+    contexts = [library.context(threads) for threads in THREADS]
+    machines = [library.machine(context) for context in contexts]
+    commit = run.commit()
+    for data in sets(library, 10 if quick else 1, names):
+        print(f"{data.name}: {data.rows.shape[0]} x {data.rows.shape[1]}", file=sys.stderr)
+        for threads, context, machine in zip(THREADS, contexts, machines):
+            found.extend(Bench(library, context, machine, threads, data).run())
+    print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
+    if quick or names:
         return
-    data = pathlib.Path(data)
-
-    def images(name):
-        raw = gzip.open(data / "mnist" / name).read()
-        return np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 784).astype(np.float32)
-    yield ("mnist", 2, images("train-images-idx3-ubyte.gz"),
-           images("t10k-images-idx3-ubyte.gz")[:1024], (1, 64, 1024))
-    news = np.fromfile(data / "emb-googlenews" / "googlenews-8000x300.f32", np.float32)
-    news = news.reshape(-1, 300)
-    yield "googlenews", 0, news, np.ascontiguousarray(news[::16][:256]), (1, 64, 256)
-
-
-def measure(dotk, quick):
-    contexts = {threads: dotk.context(threads) for threads in THREADS}
-    machines = {threads: dotk.machine(contexts[threads]) for threads in THREADS}
-    for name, metric, rows, queries, counts in sets(dotk, quick):
-        print(f"{name}: {rows.shape[0]} x {rows.shape[1]}", file=sys.stderr, flush=True)
-        rivals = [FaissIndex(metric, rows, False), FaissIndex(metric, rows, True),
-                  Numpy(metric, rows)]
-        for threads in THREADS:
-            faiss.omp_set_num_threads(threads)
-            own = [DotkIndex(dotk, contexts[threads], metric, rows, screen) for screen in (0, 1)]
-            for count in counts:
-                asked = np.ascontiguousarray(queries[:count])
-                what = f"{name}, {count} queries, {threads} threads"
-                contenders = own + [rival for rival in rivals
-                                    if rival.name != "faiss SQ8" or count <= 64]
-                if count <= 8:
-                    contenders.append(Usearch(metric, rows, threads))
-                before = dotk.reading(machines[threads])
-                with threadpoolctl.threadpool_limits(threads, user_api="blas"):
-                    times = time_case(contenders, asked)
-                after = dotk.reading(machines[threads])
-                (ids, scores), (screened_ids, screened_scores) = (c.search(asked) for c in own)
-                if ids.tobytes() != screened_ids.tobytes() or \
-                        scores.tobytes() != screened_scores.tobytes():
-                    sys.exit(f"exact.py: {what}: the screened answer is another")
-                if threads == 1:
-                    double_check(rows, asked, metric, ids, scores, what)
-                read, fma = (before.read + after.read) / 2, (before.fma + after.fma) / 2
-                elements = rows.size
-                seconds = times["dotk int8 screen"]["ms"] / 1e3
-                yield {
-                    "data": name, "metric": ("dot", "cosine", "l2")[metric], "rows": rows.shape[0],
-                    "dim": rows.shape[1], "queries": count, "threads": threads, "k": K,
-                    "read_gb_per_s": round(read / 1e9, 2), "fma_gflop_per_s": round(fma / 1e9, 1),
-                    "rescored_per_query": round(own[1].stats.rows_rescored / count, 1),
-                    "fraction_of_read": round(elements / read / seconds, 4),
-                    "fraction_of_int8": round(2 * elements * count / (3 * fma) / seconds, 4),
-                    "times": times,
-                }
-                print(f"  {what}: " + ", ".join(f"{key} {value['ms']:.2f}"
-                                                for key, value in times.items()),
-                      file=sys.stderr, flush=True)
-            for index in own:
-                index.close()
-
-
-def main(path, quick):
-    # bench/run has no ending: it is loaded as it is
-    loader = importlib.machinery.SourceFileLoader("bench_run", str(ROOT / "bench" / "run"))
-    bench_run = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench_run", loader))
-    loader.exec_module(bench_run)
-    result = {
-        "schema": "dotk.bench-results/1", "bench": "exact", "commit": bench_run.commit(),
-        "date": time.strftime("%Y-%m-%d"), "machine": bench_run.machine(),
-        "command": "make bench-exact",
-        "versions": {name: importlib.metadata.version(name)
-                     for name in ("faiss-cpu", "usearch", "numpy")},
-        "results": list(measure(Dotk(path), quick)),
-    }
-    if not quick:
-        out = ROOT / "bench" / "results" / "exact.json"
-        out.write_text(json.dumps(result, indent=1) + "\n")
+    result = {"schema": "dotk.bench-results/1", "bench": "exact", "commit": commit,
+              "date": datetime.date.today().isoformat(), "machine": run.machine(),
+              "versions": {name: importlib.metadata.version(name) for name in rivals.PACKAGES},
+              "runs": [{"command": "make bench-exact", "bench": "exact", "results": found}]}
+    out = ROOT / "bench" / "results" / "exact.json"
+    out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     arguments = [argument for argument in sys.argv[1:] if argument != "--quick"]
-    if len(arguments) != 1:
+    if not arguments:
         sys.exit(__doc__)
-    main(arguments[0], "--quick" in sys.argv)
+    main(arguments[0], arguments[1:], "--quick" in sys.argv)
