@@ -41,6 +41,9 @@ dk_i8_scale(const struct dk_codes_i8 *store, size_t position)
 /* Sets key 'position' to x; 'squared': whether offsets are wanted (l2). */
 void dk_i8_encode_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared);
 
+/* Keys 'to' .. to + n - 1 become those from 'from' on, which is above 'to'; they may overlap. */
+void dk_i8_move_keys(struct dk_codes_i8 *store, size_t to, size_t from, size_t n);
+
 /*
  * Codes of a query (dim rounded up to a multiple of 4, zeros beyond) and its terms, less the
  * threshold. 'roundings' times 2^-24 times |q| |k| bounds the error of a score in the order that

@@ -9,7 +9,8 @@
  * The threshold is that of the f32 scores found so far, so what is offered, and with it the
  * answer, is what the plain scan finds, bit for bit. Where more than half of a panel's bounds are
  * above (the first keys; data that codes cannot tell apart), the next panels are scanned in f32 at
- * once: twice as many each time, up to 256, before the codes are tried again.
+ * once: twice as many each time, up to 256, before the codes are tried again. Keys behind the last
+ * whole panel have no codes, so that codes are written once and never while they are read.
  */
 #include "tile/scan.h"
 
@@ -214,6 +215,11 @@ screened_task(void *arg, size_t task, size_t slot)
         const uint64_t keys = keys_of_panel(scan, start, end);
         if (keys == 0)
             continue;
+        if (scan->count - start < DK_PANEL) { /* the last ones have no codes yet */
+            score_all_waiting(screened, slot, first);
+            score_rows(screened, slot, start, next);
+            continue;
+        }
         const size_t passed = screen_panel(screened, slot, start / DK_PANEL, keys, first);
         const size_t pairs = (size_t)__builtin_popcountll(keys) * scan->query_count;
         if (2 * passed > pairs) {

@@ -419,6 +419,44 @@ keys_of_a_panel_are_separate(void **state)
 }
 
 static void
+moved_keys_are_what_they_were(void **state)
+{
+    enum { DIM = 37, PANELS = 4, KEYS = PANELS * DK_PANEL, ROUNDS = 300 };
+    const size_t bytes = PANELS * dk_i8_panel_bytes(DIM);
+    struct dk_codes_i8 moved = {DIM, allocate(bytes), allocate(PANELS * sizeof *moved.keys)};
+    struct dk_codes_i8 wanted = {DIM, allocate(bytes), allocate(PANELS * sizeof *wanted.keys)};
+    static float keys[KEYS * DIM];
+    size_t key[KEYS];
+    uint64_t seed = 6;
+
+    (void)state;
+    test_random_normals(&seed, keys, KEYS * DIM);
+    for (size_t i = 0; i < KEYS; i++) {
+        key[i] = i;
+        dk_i8_encode_key(&moved, i, keys + i * DIM, true);
+    }
+    for (size_t round = 0; round < ROUNDS; round++) {
+        const size_t to = test_random_below(&seed, KEYS - 1);
+        const size_t from = to + 1 + test_random_below(&seed, KEYS - to - 1);
+        const size_t n = test_random_below(&seed, KEYS - from + 1);
+        dk_i8_move_keys(&moved, to, from, n);
+        memmove(key + to, key + from, n * sizeof *key);
+        for (size_t i = KEYS - 20; i < KEYS; i++) { /* or all would soon be one */
+            key[i] = test_random_below(&seed, KEYS);
+            dk_i8_encode_key(&moved, i, keys + key[i] * DIM, true);
+        }
+        for (size_t i = 0; i < KEYS; i++)
+            dk_i8_encode_key(&wanted, i, keys + key[i] * DIM, true);
+        assert_memory_equal(moved.codes, wanted.codes, bytes);
+        assert_memory_equal(moved.keys, wanted.keys, PANELS * sizeof *moved.keys);
+    }
+    free(moved.codes);
+    free(moved.keys);
+    free(wanted.codes);
+    free(wanted.keys);
+}
+
+static void
 thresholds_are_rounded_down(void **state)
 {
     static const float some[] = {-FLT_MAX, -1e30f,    -3.5f, -1, -1e-30f, -0x1p-149f,
@@ -455,6 +493,7 @@ main(void)
         cmocka_unit_test(most_keys_of_normal_vectors_are_out),
         cmocka_unit_test(terms_are_rounded_up),
         cmocka_unit_test(keys_of_a_panel_are_separate),
+        cmocka_unit_test(moved_keys_are_what_they_were),
         cmocka_unit_test(thresholds_are_rounded_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

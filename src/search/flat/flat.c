@@ -50,16 +50,19 @@ static dotk_status
 flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, const int64_t *ids)
 {
     struct flat *const flat = (struct flat *)base;
+    const size_t count = base->ids.count;
     double most = flat->squared_norm_max;
 
-    dotk_status status = dk_rows_reserve(&flat->rows, base->ids.count, n);
+    dotk_status status = dk_rows_reserve(&flat->rows, count, n);
     for (size_t i = 0; status == DOTK_OK && i < n; i++) {
         const float *const row = rows + i * stride;
         double sum;
         status = dk_check_vector(base, "rows", i, row, &sum);
         if (status == DOTK_OK)
-            most = fmax(most, dk_rows_set(&flat->rows, base->ids.count + i, row, sum));
+            most = fmax(most, dk_rows_set(&flat->rows, count, count + i, row, sum));
     }
+    if (status == DOTK_OK)
+        dk_rows_encode(&flat->rows, count, n);
     if (status == DOTK_OK)
         status = dk_ids_append(&base->ids, n, ids);
     if (status == DOTK_OK)
@@ -83,8 +86,8 @@ flat_update(struct dotk_index *base, size_t n, const float *rows, size_t stride,
         const float *const row = rows + i * stride;
         const size_t position = dk_ids_find(&base->ids, ids[i]);
         const double sum = dk_sum_of_squares(row, base->dim);
-        flat->squared_norm_max = fmax(flat->squared_norm_max,
-                                      dk_rows_set(&flat->rows, position, row, sum));
+        flat->squared_norm_max = fmax(
+            flat->squared_norm_max, dk_rows_set(&flat->rows, base->ids.count, position, row, sum));
     }
     return DOTK_OK;
 }

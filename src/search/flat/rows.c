@@ -40,7 +40,7 @@ dk_rows_release(struct dk_rows *rows)
 static bool
 allocate(struct dk_rows *rows, size_t capacity)
 {
-    const size_t dim = rows->dim, panels = (capacity - 1) / DK_PANEL + 1;
+    const size_t dim = rows->dim, panels = capacity / DK_PANEL;
 
     rows->capacity = capacity;
     rows->vectors = dk_alloc_array(capacity, dim * sizeof *rows->vectors);
@@ -60,7 +60,7 @@ allocate(struct dk_rows *rows, size_t capacity)
 static void
 copy(struct dk_rows *to, const struct dk_rows *from, size_t count)
 {
-    const size_t dim = from->dim, panels = (count + DK_PANEL - 1) / DK_PANEL;
+    const size_t dim = from->dim, panels = count / DK_PANEL;
 
     if (count == 0)
         return;
@@ -97,16 +97,23 @@ dk_rows_reserve(struct dk_rows *rows, size_t count, size_t n)
     return DOTK_OK;
 }
 
-static void
-encode(struct dk_rows *rows, size_t position)
+/* How many of 'count' rows have codes. */
+static size_t
+encoded(const struct dk_rows *rows, size_t count)
 {
-    if (is_screened(rows))
+    return is_screened(rows) ? count / DK_PANEL * DK_PANEL : 0;
+}
+
+static void
+encode(struct dk_rows *rows, size_t start, size_t end)
+{
+    for (size_t position = start; position < end; position++)
         dk_i8_encode_key(&rows->codes, position, rows->vectors + position * rows->dim,
                          rows->metric == DOTK_METRIC_L2);
 }
 
 double
-dk_rows_set(struct dk_rows *rows, size_t position, const float *x, double sum)
+dk_rows_set(struct dk_rows *rows, size_t count, size_t position, const float *x, double sum)
 {
     float *const own = rows->vectors + position * rows->dim;
 
@@ -116,8 +123,15 @@ dk_rows_set(struct dk_rows *rows, size_t position, const float *x, double sum)
         dk_scale_to_unit(x, rows->dim, sum, own);
         rows->norms[position] = (float)sqrt(sum);
     }
-    encode(rows, position);
+    if (position < encoded(rows, count))
+        encode(rows, position, position + 1);
     return rows->norms == NULL ? sum : 1;
+}
+
+void
+dk_rows_encode(struct dk_rows *rows, size_t count, size_t n)
+{
+    encode(rows, encoded(rows, count), encoded(rows, count + n));
 }
 
 void
@@ -129,14 +143,32 @@ dk_rows_get(const struct dk_rows *rows, size_t position, float *out)
         out[d] = rows->norms != NULL ? own[d] * rows->norms[position] : own[d];
 }
 
+/* Codes move with their rows; rows that had none, and come to lie in a whole panel, get some. */
+static void
+close_gaps_of_codes(struct dk_rows *rows, size_t count, size_t n, const size_t *positions)
+{
+    const size_t had = encoded(rows, count), have = encoded(rows, count - n);
+    size_t kept = positions[0];
+
+    for (size_t i = 0; i < n && kept < have; i++) {
+        const size_t from = positions[i] + 1, next = i + 1 < n ? positions[i + 1] : count;
+        const size_t run = dk_min(next, had) - dk_min(from, had);
+        dk_i8_move_keys(&rows->codes, kept, from, run);
+        kept += run;
+    }
+    encode(rows, dk_min(kept, have), have);
+}
+
 void
 dk_rows_close_gaps(struct dk_rows *rows, size_t count, size_t n, const size_t *positions)
 {
+    if (n == 0)
+        return;
     dk_close_gaps(rows->vectors, rows->dim * sizeof *rows->vectors, count, n, positions);
     if (rows->norms != NULL)
         dk_close_gaps(rows->norms, sizeof *rows->norms, count, n, positions);
-    for (size_t i = n > 0 ? positions[0] : 0; is_screened(rows) && i < count - n; i++)
-        encode(rows, i);
+    if (is_screened(rows))
+        close_gaps_of_codes(rows, count, n, positions);
 }
 
 void

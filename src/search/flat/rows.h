@@ -2,10 +2,10 @@
  * rows.h - the rows of a flat index as they are stored
  *
  * Row-major, one after the other, so that a scan reads memory from front to back. Under cosine
- * they are unit vectors with the norms of what was added beside them. With a screen every row has
- * codes as well (codec/i8.h), kept in step by whatever changes rows. (A gap of a line between rows
- * that lie a multiple of 4 KiB apart, against conflicts in L1, was tried at dimensions 1024, 2048
- * and 4096 and changed nothing.)
+ * they are unit vectors with the norms of what was added beside them. With a screen the rows of
+ * every whole panel of 64 have codes as well (codec/i8.h); those behind have none yet. (A gap of a
+ * line between rows that lie a multiple of 4 KiB apart, against conflicts in L1, was tried at
+ * dimensions 1024, 2048 and 4096 and changed nothing.)
  *
  * Positions and how many rows there are is the business of the caller, who says it each time.
  */
@@ -40,10 +40,14 @@ void dk_rows_release(struct dk_rows *rows);
 dotk_status dk_rows_reserve(struct dk_rows *rows, size_t count, size_t n);
 
 /*
- * Stores x, whose sum of squares is 'sum', below the capacity. Returns the sum of squares of what
- * is stored, to within a relative 1e-6.
+ * Stores x, whose sum of squares is 'sum', below the capacity: in place of one of the 'count' rows
+ * there are, or behind them. Returns the sum of squares of what is stored, to within a relative
+ * 1e-6.
  */
-double dk_rows_set(struct dk_rows *rows, size_t position, const float *x, double sum);
+double dk_rows_set(struct dk_rows *rows, size_t count, size_t position, const float *x, double sum);
+
+/* n rows have been set behind the 'count' there are: writes codes of the panels now whole. */
+void dk_rows_encode(struct dk_rows *rows, size_t count, size_t n);
 
 /* out (dim values) = the row as it came. */
 void dk_rows_get(const struct dk_rows *rows, size_t position, float *out);
