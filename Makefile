@@ -19,8 +19,8 @@ configure = $(cmake) --preset $(1) -DDOTK_WERROR=$(WERROR) $(if $(DOTK_DATA),-DD
 build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) $(2)
 tests = ctest --preset $(1)
 
-.PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan bench bench-exact data \
-        bench-report lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
+.PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan test-aarch64 bench bench-exact \
+        data bench-report lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-14s", $$2; $$1 = $$2 = ""; print $$0 }'
@@ -66,6 +66,12 @@ test-tsan: ## the tests under the thread sanitizer
 	@tools/install-deps build test
 	$(call build,tsan)
 	@$(call tests,tsan)
+
+test-aarch64: ## kernels, codec and search built for aarch64 and run under qemu, if apt-get has them
+	@mkdir -p build
+	@tools/install-deps build cross && tools/sysroot-aarch64 build/sysroot-aarch64 || \
+	    { echo "skipped: no compiler, emulator or libraries for aarch64"; exit 0; }; \
+	$(call configure,aarch64); $(cmake) --build --preset aarch64 && $(call tests,aarch64)
 
 bench: ## time search, attention and dense layers beside the machine's yardsticks
 	@tools/install-deps build bench

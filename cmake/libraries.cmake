@@ -3,6 +3,12 @@
 # Layers 0 - 6: libc, libm, pthreads and nothing else.
 file(GLOB_RECURSE core CONFIGURE_DEPENDS src/*.c)
 list(FILTER core EXCLUDE REGEX "/src/(text|model|train|collection)/")
+# Kernels of other processors: the lines of isa.def that do not apply.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  list(FILTER core EXCLUDE REGEX "/src/kernel/neon")
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  list(FILTER core EXCLUDE REGEX "/src/kernel/avx")
+endif()
 # Layers 7 - 9.
 file(GLOB_RECURSE text CONFIGURE_DEPENDS src/text/*.c src/model/*.c src/train/*.c
                                          src/collection/*.c)
