@@ -131,6 +131,13 @@ struct dk_screen_f32 {
 };
 typedef uint32_t dk_screen_f32_fn(const struct dk_screen_f32 *args);
 
+/* Whether the 'later' rows lie apart: neighbours the hardware finds by itself. */
+DK_INLINE bool
+dk_rows_lie_apart(const struct dk_screen_f32 *args)
+{
+    return args->later[args->count - 1] != args->later[0] + (args->count - 1) * args->dim;
+}
+
 /* panel = 'count' (1 .. 64) rows, each times 'factor', transposed; missing vectors zero. */
 typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size_t dim,
                             float factor, float *panel);

@@ -33,8 +33,8 @@ enum {
     BATCH_BYTES = 4 << 20, /* of packed queries                                           */
     BATCH_MAX = 1024,
     AHEAD_BYTES = 12 << 10, /* few: how far ahead keys are prefetched                      */
-    WIDENED_ROWS = 4,       /* few: widened at a time                                       */
-    TASK_BYTES = 16 << 20,  /* a millisecond or less of reading                             */
+    WIDENED_ROWS = 4,       /* few: widened at a time                                      */
+    TASK_BYTES = 16 << 20,  /* a millisecond or less of reading                            */
 };
 
 static const double TASK_SECONDS = 2e-3; /* of arithmetic, by the pace of the kernels */
@@ -81,41 +81,58 @@ pick(const struct dk_scan *scan, size_t start, size_t end, size_t max, size_t *p
         return n;
     }
     while (at < end && n < max) {
-        const size_t wide = dk_min(64, end - at);
-        const enum dk_cover cover = scan->mask->cover(scan->mask, 0, 1, at, wide);
-        uint64_t bits = cover == DK_COVER_NONE  ? 0
-                        : cover == DK_COVER_ALL ? ~UINT64_C(0)
-                                                : scan->mask->bits(scan->mask, 0, at);
-        if (wide < 64)
-            bits &= (UINT64_C(1) << wide) - 1;
-        for (; bits != 0 && n < max; bits &= bits - 1)
-            position[n++] = at + (size_t)__builtin_ctzll(bits);
-        at = bits != 0 ? at + (size_t)__builtin_ctzll(bits) : at + wide;
+        uint64_t keys = dk_scan_keys(scan, at, end);
+        for (; keys != 0 && n < max; keys &= keys - 1)
+            position[n++] = at + (size_t)__builtin_ctzll(keys);
+        at = keys != 0 ? at + (size_t)__builtin_ctzll(keys) : dk_min(end, at + 64);
     }
     *next = at;
     return n;
 }
 
-/* Where keys lie one after the other, the next ones can be prefetched as plain memory. */
+/* Rows that will be wanted soon, prefetched as runs of lines that lie one after the other. */
 struct ahead {
-    const char *at;
+    const struct dk_scan *scan;
+    const size_t *position;
+    size_t rows;
+    const char *at; /* what is left of the run in work */
     size_t lines;
 };
 
-static const struct ahead NOTHING_AHEAD = {NULL, 0};
+static const struct ahead NOTHING_AHEAD = {NULL, NULL, 0, NULL, 0};
+
+static size_t
+row_lines(const struct dk_scan *scan, size_t rows)
+{
+    return rows * dk_scan_key_bytes(scan) / DK_LINE;
+}
+
+static void
+next_run(struct ahead *ahead)
+{
+    const struct dk_scan *const scan = ahead->scan;
+    const char *const first = dk_scan_key(scan, ahead->position[0]);
+    const size_t bytes = dk_scan_key_bytes(scan);
+    size_t rows = 1;
+
+    while (rows < ahead->rows &&
+           (const char *)dk_scan_key(scan, ahead->position[rows]) == first + rows * bytes)
+        rows++;
+    ahead->at = first;
+    ahead->lines = row_lines(scan, rows);
+    ahead->position += rows;
+    ahead->rows -= rows;
+}
 
 static struct ahead
-ahead_of(const struct dk_scan *scan, size_t start, size_t rows)
+ahead_of(const struct dk_scan *scan, const size_t *position, size_t rows)
 {
-    struct ahead ahead = NOTHING_AHEAD;
+    struct ahead ahead = {.scan = scan, .position = position, .rows = rows};
 
-    if (scan->gather == NULL && scan->mask == NULL && start < scan->count &&
-        scan->store != DOTK_STORE_INT8) {
-        const size_t stop = dk_min(scan->count, start + rows);
-        const char *const end = (const char *)dk_scan_key(scan, stop - 1) + dk_scan_key_bytes(scan);
-        ahead.at = dk_scan_key(scan, start);
-        ahead.lines = (size_t)(end - ahead.at) / DK_LINE;
-    }
+    if (rows > 0 && scan->store != DOTK_STORE_INT8)
+        next_run(&ahead);
+    else
+        ahead.rows = 0;
     return ahead;
 }
 
@@ -123,6 +140,8 @@ ahead_of(const struct dk_scan *scan, size_t start, size_t rows)
 static size_t
 take_lines(struct ahead *ahead, size_t lines, const char **from)
 {
+    if (ahead->lines == 0 && ahead->rows > 0)
+        next_run(ahead);
     *from = ahead->at;
     lines = dk_min(lines, ahead->lines);
     if (lines > 0)
@@ -318,14 +337,16 @@ screen_rows(struct few *few, const size_t *position, const void *const *row,
         score_waiting(few, NOTHING_AHEAD); /* score_rows wants the list empty */
 }
 
-/* Scores 16 keys as they come, until less than half of them matter. */
+/* Scores the first 16 of 'count' keys as they come, until less than half of them matter. */
 static void
-score_rows(struct few *few, const size_t *position)
+score_rows(struct few *few, const size_t *position, size_t count)
 {
+    const size_t later = dk_min(DK_FEW_ROWS, count - DK_FEW_ROWS);
+
     memcpy(few->position, position, sizeof few->position);
     few->waiting = DK_FEW_ROWS;
-    few->screening = score_waiting(few, ahead_of(few->job->scan, position[0] + DK_FEW_ROWS,
-                                                 DK_FEW_ROWS)) < DK_FEW_ROWS / 2;
+    few->screening = score_waiting(few, ahead_of(few->job->scan, position + DK_FEW_ROWS, later)) <
+                     DK_FEW_ROWS / 2;
 }
 
 static void
@@ -353,7 +374,7 @@ few_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
             if (few.screening || count < DK_FEW_ROWS)
                 screen_rows(&few, position + r, row + r, row + r + lead, count);
             else
-                score_rows(&few, position + r);
+                score_rows(&few, position + r, rows - r);
         }
     }
     score_waiting(&few, NOTHING_AHEAD);
@@ -412,7 +433,7 @@ batch_block(const struct dk_scan_job *job, size_t slot, const size_t *position, 
     const float *const threshold = scan->epilogue->thresholds(scan->epilogue, slot);
     const size_t panels = (scan->query_count + DK_PANEL - 1) / DK_PANEL;
     const size_t tiles = panels * ((rows + 5) / 6);
-    const size_t lines = ahead.lines / tiles + 1;
+    const size_t lines = (ahead.lines + row_lines(scan, ahead.rows)) / tiles + 1;
     _Alignas(DK_LINE) float tile[DK_TILE_ROWS][DK_PANEL];
     const float *row[DK_TILE_ROWS];
     struct dk_tile_f32 args = {.row = row, .dim = scan->dim, .tile = tile};
@@ -443,13 +464,18 @@ static void
 batch_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
 {
     const struct dk_scan *const scan = job->scan;
-    size_t position[BLOCK_ROWS_MAX], next;
+    const size_t beyond = dk_min(scan->count,
+                                 end + (end - first)); /* most likely the next task's */
+    size_t position[2][BLOCK_ROWS_MAX], next;
 
-    for (size_t start = first; start < end; start = next) {
-        const size_t rows = pick(scan, start, end, job->block_rows, position, &next);
-        if (rows == 0)
-            break;
-        batch_block(job, slot, position, rows, ahead_of(scan, next, job->block_rows));
+    size_t rows = pick(scan, first, end, job->block_rows, position[0], &next);
+    for (size_t block = 0; rows > 0; block ^= 1) {
+        size_t *const later = position[block ^ 1];
+        const size_t last = next < end ? end : beyond;
+        const size_t start = next;
+        const size_t later_rows = pick(scan, start, last, job->block_rows, later, &next);
+        batch_block(job, slot, position[block], rows, ahead_of(scan, later, later_rows));
+        rows = start < end ? later_rows : 0;
     }
 }
 
@@ -457,24 +483,21 @@ batch_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
 /*  both                                                                     */
 /* ------------------------------------------------------------------------- */
 
-/* Rows a task takes: by time, but enough tasks for every thread, in whole units. */
-static size_t
-rows_per_task(const struct dk_call *call, const struct dk_scan *scan, size_t unit)
+/* Keys whose scores take a task's time. */
+static double
+keys_per_task(const struct dk_call *call, const struct dk_scan *scan)
 {
     const double flop = 2.0 * (double)scan->dim * (double)scan->query_count;
     const double bytes = (double)dk_scan_key_bytes(scan);
-    const double by_time = fmin(TASK_SECONDS * call->kernels->pace / flop, TASK_BYTES / bytes);
-    const size_t even = scan->count / (4 * call->slots) + 1;
-    return dk_round_up(dk_min((size_t)by_time + 1, even), unit);
+    return fmin(TASK_SECONDS * call->kernels->pace / flop, TASK_BYTES / bytes);
 }
 
 static void
 plain_task(void *arg, size_t task, size_t slot)
 {
     const struct dk_scan_job *const job = arg;
-    const size_t start = task * job->task_rows;
 
-    job->rows(job, slot, start, dk_min(job->scan->count, start + job->task_rows));
+    job->rows(job, slot, job->task_start[task], job->task_start[task + 1]);
 }
 
 static dotk_status
@@ -491,7 +514,6 @@ few_init(struct dk_scan_job *job, struct dk_call *call)
     for (size_t q = 0; q < scan->query_count; q++)
         job->query_norm[q] = sqrt(
             dk_sum_of_squares(scan->queries + q * scan->query_stride, scan->dim));
-    job->task_rows = rows_per_task(call, scan, DK_FEW_ROWS);
     job->rows = few_rows;
     return make_room(job, call, WIDENED_ROWS);
 }
@@ -512,7 +534,6 @@ batch_init(struct dk_scan_job *job, struct dk_call *call)
     job->panels = packed;
     job->block_rows = dk_max(BLOCK_UNIT,
                              dk_min(blocks_of, BLOCK_ROWS_MAX / BLOCK_UNIT * BLOCK_UNIT));
-    job->task_rows = rows_per_task(call, scan, job->block_rows);
     job->rows = batch_rows;
     return make_room(job, call, job->block_rows);
 }
@@ -524,11 +545,12 @@ dk_scan_run(struct dk_call *call, const struct dk_scan *scan)
 
     if (scan->count == 0 || scan->query_count == 0)
         return DOTK_OK;
-    const dotk_status status = is_few(scan->query_count) ? few_init(&job, call)
-                                                         : batch_init(&job, call);
-    if (status != DOTK_OK)
-        return status;
-    if (scan->codes != NULL)
+    const bool few = is_few(scan->query_count);
+    dotk_status status = few ? few_init(&job, call) : batch_init(&job, call);
+    if (status == DOTK_OK && scan->codes != NULL)
         return dk_scan_i8_run(call, &job);
-    return dk_call_run(call, (scan->count - 1) / job.task_rows + 1, plain_task, &job);
+    if (status == DOTK_OK)
+        status = dk_scan_cut(call, &job, keys_per_task(call, scan),
+                             few ? DK_FEW_ROWS : job.block_rows, 64);
+    return status == DOTK_OK ? dk_call_run(call, job.tasks, plain_task, &job) : status;
 }

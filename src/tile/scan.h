@@ -8,7 +8,8 @@
 struct dk_scan_job {
     const struct dk_scan *scan;
     const struct dk_kernels *kernels;
-    size_t task_rows;
+    size_t tasks;
+    const size_t *task_start;          /* tasks + 1: the first key of each, and where they end */
     double query_norm[DK_FEW_QUERIES]; /* few */
     const float *interleaved;          /* few: the queries as the screen wants them */
     const float *panels;               /* batch: query panels, one after the other */
@@ -61,6 +62,24 @@ dk_scan_load(const struct dk_scan_job *job, size_t position, const void *ahead, 
 void dk_scan_load_few(const struct dk_scan_job *job, size_t slot, const size_t *position,
                       size_t count, const float **row);
 
+/* Which of the 64 keys from 'position' on lie before 'end' and pass the mask, as bits. */
+static inline uint64_t
+dk_scan_keys(const struct dk_scan *scan, size_t position, size_t end)
+{
+    const size_t count = dk_min(64, end - position);
+    const uint64_t there = count < 64 ? (UINT64_C(1) << count) - 1 : ~UINT64_C(0);
+
+    return scan->mask == NULL ? there : there & scan->mask->bits(scan->mask, 0, position);
+}
+
+/*
+ * Cuts the keys into tasks that take equally long, of at most 'most' keys without a mask; the
+ * first key of each task is a multiple of 'unit', or of 64 with a mask. Of 64 keys that the mask
+ * lets some of through, more than 'dense' cost no more than 'dense'. Errors: DOTK_NO_MEMORY.
+ */
+dotk_status
+dk_scan_cut(struct dk_call *call, struct dk_scan_job *job, double most, size_t unit, size_t dense);
+
 /* Roundings of a score in the defined order: a chain of 256 and the sum of the chains. */
 static inline double
 dk_scan_roundings(size_t dim)
@@ -69,6 +88,6 @@ dk_scan_roundings(size_t dim)
 }
 
 /* The scan of 'job' with its keys' codes before it. Errors: DOTK_NO_MEMORY, DOTK_CANCELLED. */
-dotk_status dk_scan_i8_run(struct dk_call *call, const struct dk_scan_job *job);
+dotk_status dk_scan_i8_run(struct dk_call *call, struct dk_scan_job *job);
 
 #endif /* DOTK_TILE_SCAN_H */

@@ -26,6 +26,9 @@ enum {
     FEW_QUERIES = 2,           /* bound by reading alone     */
     AHEAD_BYTES_FEW = 4 << 10, /* how far codes are prefetched */
     AHEAD_BYTES = 12 << 10,
+    /* Keys of a panel that cost in f32 what screening the panel costs (bench/ladder/search.md) */
+    SPARSE_FEW = 8,
+    SPARSE_BATCH = 14,
 };
 
 static const double TASK_SECONDS = 2e-3; /* of arithmetic */
@@ -50,7 +53,7 @@ struct screened {
     const int8_t **query; /* codes of each query */
     double *squared_norm; /* of each query */
     struct own *own;      /* by slot */
-    size_t task_panels;
+    size_t sparse;        /* the most keys of a panel that are scored sooner than screened */
 };
 
 static bool
@@ -113,23 +116,6 @@ score_all_waiting(const struct screened *screened, size_t slot, size_t first)
         score_waiting(screened, slot, q, first);
 }
 
-/* Keys of the 64 from 'position' on that are there and that the mask lets through. */
-static uint64_t
-keys_of_panel(const struct dk_scan *scan, size_t position, size_t end)
-{
-    const size_t count = dk_min(DK_PANEL, end - position);
-    uint64_t keys = count < 64 ? (UINT64_C(1) << count) - 1 : ~UINT64_C(0);
-
-    if (scan->mask != NULL) {
-        const enum dk_cover cover = scan->mask->cover(scan->mask, 0, 1, position, count);
-        if (cover == DK_COVER_NONE)
-            return 0;
-        if (cover == DK_COVER_SOME)
-            keys &= scan->mask->bits(scan->mask, 0, position);
-    }
-    return keys;
-}
-
 /* Screens one panel against every query; returns how many pairs passed. */
 static size_t
 screen_panel(const struct screened *screened, size_t slot, size_t panel, uint64_t keys,
@@ -187,10 +173,28 @@ score_rows(const struct screened *screened, size_t slot, size_t start, size_t en
 
     screened->job->rows(screened->job, slot, start, end);
     for (size_t position = start; position < end; position += DK_PANEL)
-        keys += (size_t)__builtin_popcountll(keys_of_panel(scan, position, end));
+        keys += (size_t)__builtin_popcountll(dk_scan_keys(scan, position, end));
     screened->own[slot].rescored += keys * scan->query_count;
     for (size_t q = 0; q < scan->query_count; q++)
         update_threshold(screened, slot, q);
+}
+
+static bool
+is_sparse(uint64_t keys, size_t most)
+{
+    return (size_t)__builtin_popcountll(keys) <= most;
+}
+
+/* Where a run of sparse panels ends: a little denser ones do not cut it into pieces. */
+static size_t
+sparse_end(const struct screened *screened, size_t start, size_t end)
+{
+    const struct dk_scan *const scan = screened->job->scan;
+
+    while (start < end &&
+           is_sparse(dk_scan_keys(scan, start, end), screened->sparse + screened->sparse / 2))
+        start = dk_min(end, start + DK_PANEL);
+    return start;
 }
 
 static void
@@ -199,8 +203,8 @@ screened_task(void *arg, size_t task, size_t slot)
     const struct screened *const screened = arg;
     const struct dk_scan *const scan = screened->job->scan;
     struct own *const own = &screened->own[slot];
-    const size_t first_panel = task * screened->task_panels, first = first_panel * DK_PANEL;
-    const size_t end = dk_min(scan->count, first + screened->task_panels * DK_PANEL);
+    const size_t first = screened->job->task_start[task];
+    const size_t end = screened->job->task_start[task + 1];
     size_t next;
 
     for (size_t start = first; start < end; start = next) {
@@ -212,10 +216,12 @@ screened_task(void *arg, size_t task, size_t slot)
             score_rows(screened, slot, start, next);
             continue;
         }
-        const uint64_t keys = keys_of_panel(scan, start, end);
+        const uint64_t keys = dk_scan_keys(scan, start, end);
         if (keys == 0)
             continue;
-        if (scan->count - start < DK_PANEL) { /* the last ones have no codes yet */
+        /* the last panel has no codes before it is full */
+        if (scan->count - start < DK_PANEL || is_sparse(keys, screened->sparse)) {
+            next = sparse_end(screened, next, end);
             score_all_waiting(screened, slot, first);
             score_rows(screened, slot, start, next);
             continue;
@@ -269,12 +275,14 @@ encode_queries(struct screened *screened, size_t slots, int8_t *codes, size_t pa
 }
 
 dotk_status
-dk_scan_i8_run(struct dk_call *call, const struct dk_scan_job *job)
+dk_scan_i8_run(struct dk_call *call, struct dk_scan_job *job)
 {
     const struct dk_scan *const scan = job->scan;
     const size_t queries = scan->query_count, padded = dk_round_up(scan->dim, DK_I8_GROUP);
-    const size_t panels = (scan->count + DK_PANEL - 1) / DK_PANEL;
-    struct screened screened = {.job = job};
+    struct screened screened = {
+        .job = job,
+        .sparse = scan->query_count <= DK_FEW_QUERIES ? SPARSE_FEW : SPARSE_BATCH,
+    };
 
     int8_t *const codes = dk_call_alloc(call, queries, padded);
     screened.query = dk_call_alloc(call, queries, sizeof *screened.query);
@@ -291,9 +299,10 @@ dk_scan_i8_run(struct dk_call *call, const struct dk_scan_job *job)
     const double flop = 2.0 * (double)scan->dim * (double)queries * DK_PANEL;
     const double by_time = fmin(TASK_SECONDS * PACE * call->kernels->pace / flop,
                                 TASK_BYTES / ((double)scan->dim * DK_PANEL));
-    screened.task_panels = dk_min((size_t)by_time + 1, panels / (4 * call->slots) + 1);
-    const dotk_status status = dk_call_run(call, (panels - 1) / screened.task_panels + 1,
-                                           screened_task, &screened);
+    const double most = by_time * (double)(scan->mask == NULL ? DK_PANEL : screened.sparse);
+    dotk_status status = dk_scan_cut(call, job, most, DK_PANEL, screened.sparse);
+    if (status == DOTK_OK)
+        status = dk_call_run(call, job->tasks, screened_task, &screened);
     for (size_t slot = 0; slot < call->slots; slot++)
         *scan->rescored += screened.own[slot].rescored;
     return status;

@@ -36,8 +36,9 @@ reduce(__m256 a, __m256 b)
 
 /* Sums of one row with 'count' (1 .. 4, a constant) queries from 'first' on. */
 DK_INLINE TARGET void
-screen_row(const enum dk_score score, const size_t count, const struct dk_screen_f32 *args,
-           size_t first, const float *row, const float *later, float out[QUERIES])
+screen_row(const enum dk_score score, const size_t count, const bool prefetch,
+           const struct dk_screen_f32 *args, size_t first, const float *row, const float *later,
+           float out[QUERIES])
 {
     const float *query = args->query + first * STEP;
     const size_t dim = args->dim;
@@ -49,7 +50,7 @@ screen_row(const enum dk_score score, const size_t count, const struct dk_screen
     for (size_t d = 0; d < dim; d += STEP, query += args->queries * STEP) {
         __m256 lo, hi;
         if (d + STEP <= dim) {
-            if (first == 0 && count >= PREFETCHING_QUERIES)
+            if (prefetch)
                 PREFETCH_L2(later + d);
             lo = _mm256_loadu_ps(row + d);
             hi = _mm256_loadu_ps(row + d + LANES);
@@ -72,17 +73,19 @@ screen_row(const enum dk_score score, const size_t count, const struct dk_screen
 DK_INLINE TARGET uint32_t
 screen_body(const enum dk_score score, const struct dk_screen_f32 *args)
 {
+    const bool prefetch = args->queries >= PREFETCHING_QUERIES || dk_rows_lie_apart(args);
     uint32_t above = 0;
 
     for (size_t r = 0; r < args->count; r++) {
         const float *const row = args->row[r], *const later = args->later[r];
         float sum[DK_FEW_QUERIES];
         for (size_t q = 0; q < args->queries; q += QUERIES) {
+            const bool first = prefetch && q == 0;
             switch (args->queries - q) {
-            case 1: screen_row(score, 1, args, q, row, later, sum + q); break;
-            case 2: screen_row(score, 2, args, q, row, later, sum + q); break;
-            case 3: screen_row(score, 3, args, q, row, later, sum + q); break;
-            default: screen_row(score, 4, args, q, row, later, sum + q); break;
+            case 1: screen_row(score, 1, first, args, q, row, later, sum + q); break;
+            case 2: screen_row(score, 2, first, args, q, row, later, sum + q); break;
+            case 3: screen_row(score, 3, first, args, q, row, later, sum + q); break;
+            default: screen_row(score, 4, first, args, q, row, later, sum + q); break;
             }
         }
         for (size_t q = 0; q < args->queries; q++)

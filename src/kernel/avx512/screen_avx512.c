@@ -12,7 +12,8 @@
  * Rows that will be wanted are prefetched into L2 alone. With 8 queries of 3 KiB most of an L1 of
  * 32 KiB is taken: prefetched into L1, rows and queries drive each other out, and 8 queries take
  * twice as long. One or two queries leave the out-of-order window room for enough loads, and a
- * prefetch is in their way. (bench/ladder/search.md)
+ * prefetch is in their way, but for rows that lie apart, as under a filter.
+ * (bench/ladder/search.md)
  */
 #include <immintrin.h>
 
@@ -20,7 +21,7 @@
 
 #define TARGET DK_TARGET("avx512f,avx512vl,avx512dq")
 
-enum { LANES = DK_SCREEN_LANES, ROWS = 3, ONE_ROW_QUERIES = 4, PREFETCHING_QUERIES = 3 };
+enum { LANES = DK_SCREEN_LANES, ROWS = 3, ONE_ROW_QUERIES = 4 };
 
 #define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
 
@@ -63,7 +64,7 @@ add_lanes(const __m512 sum[DK_FEW_QUERIES])
  * in which it lies.
  */
 DK_INLINE TARGET uint32_t
-screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
+screen_rows(const enum dk_score score, const size_t queries, const size_t rows, const bool prefetch,
             const struct dk_screen_f32 *args, size_t r)
 {
     const __m256 threshold = _mm256_load_ps(args->threshold);
@@ -90,7 +91,7 @@ screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
         DK_UNROLL
         for (size_t i = 0; i < rows; i++) {
             x[i] = _mm512_loadu_ps(row[i] + d);
-            if (queries >= PREFETCHING_QUERIES)
+            if (prefetch)
                 PREFETCH_L2(later[i]);
             later[i] += later_step;
         }
@@ -120,29 +121,34 @@ screen_rows(const enum dk_score score, const size_t queries, const size_t rows,
 
 /* 'score' and 'queries' are constants at every call. */
 DK_INLINE TARGET uint32_t
-screen_body(const enum dk_score score, const size_t queries, const struct dk_screen_f32 *args)
+screen_body(const enum dk_score score, const size_t queries, const bool prefetch,
+            const struct dk_screen_f32 *args)
 {
     const size_t together = queries > ONE_ROW_QUERIES ? ROWS : 1;
     uint32_t above = 0;
     size_t r = 0;
 
     for (; r + together <= args->count; r += together)
-        above |= screen_rows(score, queries, together, args, r) << r;
+        above |= screen_rows(score, queries, together, prefetch, args, r) << r;
     for (; r < args->count; r++)
-        above |= screen_rows(score, queries, 1, args, r) << r;
+        above |= screen_rows(score, queries, 1, prefetch, args, r) << r;
     return above;
 }
 
+#define BOTH(score, queries)                                                                       \
+    (dk_rows_lie_apart(args) ? screen_body(score, queries, true, args)                             \
+                             : screen_body(score, queries, false, args))
+
 #define QUERIES(score)                                                                             \
     switch (args->queries) {                                                                       \
-    case 1: return screen_body(score, 1, args);                                                    \
-    case 2: return screen_body(score, 2, args);                                                    \
-    case 3: return screen_body(score, 3, args);                                                    \
-    case 4: return screen_body(score, 4, args);                                                    \
-    case 5: return screen_body(score, 5, args);                                                    \
-    case 6: return screen_body(score, 6, args);                                                    \
-    case 7: return screen_body(score, 7, args);                                                    \
-    case 8: return screen_body(score, 8, args);                                                    \
+    case 1: return BOTH(score, 1);                                                                 \
+    case 2: return BOTH(score, 2);                                                                 \
+    case 3: return screen_body(score, 3, true, args);                                              \
+    case 4: return screen_body(score, 4, true, args);                                              \
+    case 5: return screen_body(score, 5, true, args);                                              \
+    case 6: return screen_body(score, 6, true, args);                                              \
+    case 7: return screen_body(score, 7, true, args);                                              \
+    case 8: return screen_body(score, 8, true, args);                                              \
     default: __builtin_unreachable();                                                              \
     }
 
