@@ -73,6 +73,21 @@ dk_id_mask_set_bitmap(struct dk_id_mask *mask, const uint8_t *bitmap, size_t bit
     }
 }
 
+void
+dk_id_mask_set_all(struct dk_id_mask *mask)
+{
+    memset(mask->words, 0xff, mask->count / 64 * sizeof *mask->words);
+    if (mask->count % 64 != 0)
+        mask->words[mask->count / 64] = range_bits(0, mask->count % 64);
+}
+
+void
+dk_id_mask_exclude(struct dk_id_mask *mask, const uint64_t *words)
+{
+    for (size_t i = 0; i < dk_id_mask_words(mask->count); i++)
+        mask->words[i] &= ~words[i];
+}
+
 size_t
 dk_id_mask_passing(const struct dk_id_mask *mask)
 {

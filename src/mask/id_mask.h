@@ -31,6 +31,12 @@ dk_id_mask_set(struct dk_id_mask *mask, size_t position)
 /* Lets through the positions that 'bitmap' names: bit p % 8 of byte p / 8, p below 'bits'. */
 void dk_id_mask_set_bitmap(struct dk_id_mask *mask, const uint8_t *bitmap, size_t bits);
 
+/* Lets every position through. */
+void dk_id_mask_set_all(struct dk_id_mask *mask);
+
+/* Lets none of the positions through whose bits are set in 'words', laid out as the mask's. */
+void dk_id_mask_exclude(struct dk_id_mask *mask, const uint64_t *words);
+
 /* How many positions are let through. */
 size_t dk_id_mask_passing(const struct dk_id_mask *mask);
 

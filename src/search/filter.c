@@ -47,7 +47,9 @@ dk_filter_mask(const dotk_filter *filter, const struct dk_ids *ids, struct dk_ca
     if (memory == NULL)
         return dk_fail_memory(words * sizeof *memory, "the filter's bitmap");
     dk_id_mask_init(mask, memory, ids->count);
-    if (filter->bitmap == NULL) {
+    if (filter == NULL) {
+        dk_id_mask_set_all(mask);
+    } else if (filter->bitmap == NULL) {
         for (size_t i = 0; i < filter->id_count; i++) {
             const size_t position = dk_ids_find(ids, filter->ids[i]);
             if (position != DK_IDS_NONE)
@@ -61,6 +63,8 @@ dk_filter_mask(const dotk_filter *filter, const struct dk_ids *ids, struct dk_ca
                 dk_id_mask_set(mask, p);
         }
     }
+    if (ids->dead_count > 0)
+        dk_id_mask_exclude(mask, ids->dead);
     *passing = dk_id_mask_passing(mask);
     return DOTK_OK;
 }

@@ -11,8 +11,8 @@
 dotk_status dk_filter_check(const dotk_filter *filter);
 
 /*
- * Fills *mask with the positions whose ids pass a checked filter and sets *passing to their
- * number. Memory: scratch of 'call'. Errors: DOTK_NO_MEMORY.
+ * Fills *mask with the positions that are not dead and whose ids pass a checked filter (NULL: all
+ * do), and sets *passing to their number. Memory: scratch of 'call'. Errors: DOTK_NO_MEMORY.
  */
 dotk_status dk_filter_mask(const dotk_filter *filter, const struct dk_ids *ids,
                            struct dk_call *call, struct dk_id_mask *mask, size_t *passing);

@@ -31,27 +31,41 @@ probe(const struct dk_ids *ids, int64_t id)
     return at;
 }
 
-/* Empties the table and enters all 'count' ids. */
+/* Empties the table and enters all ids but those of dead positions. */
 static void
 refill(struct dk_ids *ids)
 {
     memset(ids->place, 0, ids->places * sizeof *ids->place);
     for (size_t p = 0; p < ids->count; p++)
-        ids->place[probe(ids, ids->id[p])] = p + 1;
+        if (!dk_ids_is_dead(ids, p))
+            ids->place[probe(ids, ids->id[p])] = p + 1;
 }
 
-size_t
-dk_ids_find(const struct dk_ids *ids, int64_t id)
+/*
+ * Takes an id, which is there, out of the table. Ids behind it that a free place would hide move
+ * up (Knuth, The Art of Computer Programming 3, 6.4, algorithm R).
+ */
+static void
+take_out(struct dk_ids *ids, int64_t id)
 {
-    if (id < 0 || ids->count == 0)
-        return DK_IDS_NONE;
-    if (ids->id == NULL)
-        return (uint64_t)id < ids->count ? (size_t)id : DK_IDS_NONE;
-    if (ids->source == DK_IDS_GIVEN) {
-        const size_t found = ids->place[probe(ids, id)];
-        return found != 0 ? found - 1 : DK_IDS_NONE;
+    const size_t mask = ids->places - 1;
+    size_t free = probe(ids, id);
+
+    for (size_t at = (free + 1) & mask; ids->place[at] != 0; at = (at + 1) & mask) {
+        const size_t home = (size_t)hash(ids->id[ids->place[at] - 1]) & mask;
+        if (((at - home) & mask) >= ((at - free) & mask)) {
+            ids->place[free] = ids->place[at];
+            free = at;
+        }
     }
+    ids->place[free] = 0;
+}
+
+static size_t
+find_ascending(const struct dk_ids *ids, int64_t id)
+{
     size_t low = 0, high = ids->count;
+
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
         if (ids->id[middle] < id)
@@ -60,6 +74,24 @@ dk_ids_find(const struct dk_ids *ids, int64_t id)
             high = middle;
     }
     return low < ids->count && ids->id[low] == id ? low : DK_IDS_NONE;
+}
+
+size_t
+dk_ids_find(const struct dk_ids *ids, int64_t id)
+{
+    size_t found = DK_IDS_NONE;
+
+    if (id < 0 || ids->count == 0)
+        return DK_IDS_NONE;
+    if (ids->source == DK_IDS_GIVEN) { /* the dead are not in the table */
+        const size_t place = ids->place[probe(ids, id)];
+        return place != 0 ? place - 1 : DK_IDS_NONE;
+    }
+    if (ids->id != NULL)
+        found = find_ascending(ids, id);
+    else if ((uint64_t)id < ids->count)
+        found = (size_t)id;
+    return found == DK_IDS_NONE || dk_ids_is_dead(ids, found) ? DK_IDS_NONE : found;
 }
 
 /* ------------------------------------------------------------------------- */
@@ -101,6 +133,27 @@ reserve_places(struct dk_ids *ids, size_t count)
     ids->place = place;
     ids->places = places;
     refill(ids);
+    return DOTK_OK;
+}
+
+/* Room for a bit for each of 'count' positions. */
+static dotk_status
+reserve_dead(struct dk_ids *ids, size_t count)
+{
+    const size_t words = (count - 1) / 64 + 1;
+
+    if (words <= ids->dead_words)
+        return DOTK_OK;
+    const size_t capacity = dk_max(words, ids->dead_words + ids->dead_words / 2);
+    uint64_t *const dead = dk_alloc_array(capacity, sizeof *dead);
+    if (dead == NULL)
+        return dk_fail_memory(capacity * sizeof *dead, "marks of removed rows");
+    memset(dead, 0, capacity * sizeof *dead);
+    if (ids->dead_words > 0)
+        memcpy(dead, ids->dead, ids->dead_words * sizeof *dead);
+    dk_free(ids->dead);
+    ids->dead = dead;
+    ids->dead_words = capacity;
     return DOTK_OK;
 }
 
@@ -175,11 +228,18 @@ dk_ids_append(struct dk_ids *ids, size_t n, const int64_t *given)
     if (given != NULL && ids->source == DK_IDS_ASSIGNED)
         return dk_fail(DOTK_BAD_ARGUMENT,
                        "ids is not NULL, but this index assigns its own ids: pass NULL");
-    const dotk_status status = given == NULL ? append_assigned(ids, n)
-                                             : append_given(ids, n, given);
+    dotk_status status = ids->dead_count > 0 ? reserve_dead(ids, count) : DOTK_OK;
+    if (status == DOTK_OK)
+        status = given == NULL ? append_assigned(ids, n) : append_given(ids, n, given);
     if (status != DOTK_OK && ids->source == DK_IDS_UNDECIDED)
         dk_ids_release(ids); /* its own ids may come next, and those need no memory */
     return status;
+}
+
+bool
+dk_ids_append_moves(const struct dk_ids *ids, size_t n, const int64_t *given)
+{
+    return (given != NULL || ids->id != NULL) && n > ids->id_capacity - ids->count;
 }
 
 /* ------------------------------------------------------------------------- */
@@ -240,20 +300,57 @@ dk_ids_remove(struct dk_ids *ids, size_t n, const size_t *positions)
 {
     if (n == 0)
         return DOTK_OK;
-    if (ids->id == NULL) { /* no longer the identity */
-        int64_t *const id = dk_alloc_array(ids->count, sizeof *id);
-        if (id == NULL)
-            return dk_fail_memory(ids->count * sizeof *id, "ids");
-        for (size_t p = 0; p < ids->count; p++)
-            id[p] = (int64_t)p;
-        ids->id = id;
-        ids->id_capacity = ids->count;
+    const dotk_status status = reserve_dead(ids, ids->count);
+    if (status != DOTK_OK)
+        return status;
+    for (size_t i = 0; i < n; i++) {
+        if (ids->source == DK_IDS_GIVEN)
+            take_out(ids, ids->id[positions[i]]);
+        ids->dead[positions[i] / 64] |= UINT64_C(1) << positions[i] % 64;
     }
-    dk_close_gaps(ids->id, sizeof *ids->id, ids->count, n, positions);
-    ids->count -= n;
+    ids->dead_count += n;
+    return DOTK_OK;
+}
+
+/* The identity, written down. */
+static bool
+write_down(struct dk_ids *ids)
+{
+    int64_t *const id = dk_alloc_array(ids->count, sizeof *id);
+
+    if (id == NULL)
+        return false;
+    for (size_t p = 0; p < ids->count; p++)
+        id[p] = (int64_t)p;
+    ids->id = id;
+    ids->id_capacity = ids->count;
+    return true;
+}
+
+bool
+dk_ids_close_gaps(struct dk_ids *ids, size_t **positions, size_t *n)
+{
+    size_t *const gaps = dk_alloc_array(ids->dead_count, sizeof *gaps);
+    size_t found = 0;
+
+    *positions = NULL;
+    if (gaps == NULL || (ids->id == NULL && !write_down(ids))) {
+        dk_free(gaps);
+        return false;
+    }
+    for (size_t word = 0; found < ids->dead_count; word++) {
+        for (uint64_t bits = ids->dead[word]; bits != 0; bits &= bits - 1)
+            gaps[found++] = word * 64 + (size_t)__builtin_ctzll(bits);
+        ids->dead[word] = 0;
+    }
+    dk_close_gaps(ids->id, sizeof *ids->id, ids->count, found, gaps);
+    ids->count -= found;
+    ids->dead_count = 0;
     if (ids->source == DK_IDS_GIVEN)
         refill(ids);
-    return DOTK_OK;
+    *positions = gaps;
+    *n = found;
+    return true;
 }
 
 void
@@ -261,5 +358,6 @@ dk_ids_release(struct dk_ids *ids)
 {
     dk_free(ids->id);
     dk_free(ids->place);
+    dk_free(ids->dead);
     *ids = (struct dk_ids){0};
 }

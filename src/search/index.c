@@ -92,6 +92,11 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
     index->metric = options->metric;
     index->expect_unit = options->expect_unit != 0;
     index->screen = options->screen;
+    index->gate = dk_gate_create();
+    if (index->gate == NULL) {
+        dk_free(index);
+        return dk_fail_memory(ops->bytes, "an index");
+    }
     ops->init(index);
     *out = index;
     return DOTK_OK;
@@ -104,13 +109,21 @@ dotk_index_destroy(dotk_index *index)
         return;
     index->ops->release(index);
     dk_ids_release(&index->ids);
+    dk_gate_destroy(index->gate);
     dk_free(index);
+}
+
+void
+dk_index_publish(struct dotk_index *index)
+{
+    __atomic_store_n(&index->rows, dk_ids_present(&index->ids), __ATOMIC_RELEASE);
+    dk_gate_open(index->gate);
 }
 
 size_t
 dotk_index_count(const dotk_index *index)
 {
-    return index == NULL ? 0 : index->ids.count;
+    return index == NULL ? 0 : __atomic_load_n(&index->rows, __ATOMIC_ACQUIRE);
 }
 
 size_t
@@ -208,6 +221,20 @@ check_ids(size_t n, const int64_t *ids)
 /*  Rows                                                                     */
 /* ------------------------------------------------------------------------- */
 
+static uint64_t
+writer_begin(dotk_index *index)
+{
+    dk_gate_begin(index->gate);
+    return dk_float_mode_enter();
+}
+
+static void
+writer_end(dotk_index *index, uint64_t mode)
+{
+    dk_float_mode_leave(mode);
+    dk_gate_end(index->gate);
+}
+
 dotk_status
 dotk_index_add(dotk_index *index, size_t n, const float *rows, size_t stride, const int64_t *ids)
 {
@@ -216,9 +243,9 @@ dotk_index_add(dotk_index *index, size_t n, const float *rows, size_t stride, co
         status = check_matrix(index, "rows", n, rows, &stride);
     if (status != DOTK_OK || n == 0)
         return status;
-    const uint64_t mode = dk_float_mode_enter();
+    const uint64_t mode = writer_begin(index);
     status = index->ops->add(index, n, rows, stride, ids);
-    dk_float_mode_leave(mode);
+    writer_end(index, mode);
     return status;
 }
 
@@ -232,9 +259,9 @@ dotk_index_update(dotk_index *index, size_t n, const float *rows, size_t stride,
         status = check_ids(n, ids);
     if (status != DOTK_OK || n == 0)
         return status;
-    const uint64_t mode = dk_float_mode_enter();
+    const uint64_t mode = writer_begin(index);
     status = index->ops->update(index, n, rows, stride, ids);
-    dk_float_mode_leave(mode);
+    writer_end(index, mode);
     return status;
 }
 
@@ -246,7 +273,10 @@ dotk_index_remove(dotk_index *index, size_t n, const int64_t *ids)
         status = check_ids(n, ids);
     if (status != DOTK_OK || n == 0)
         return status;
-    return index->ops->remove(index, n, ids);
+    const uint64_t mode = writer_begin(index);
+    status = index->ops->remove(index, n, ids);
+    writer_end(index, mode);
+    return status;
 }
 
 dotk_status
@@ -257,12 +287,17 @@ dotk_index_reconstruct(const dotk_index *index, int64_t id, float *out)
         return status;
     if (out == NULL)
         return dk_fail(DOTK_BAD_ARGUMENT, "out is NULL: pass room for %zu values", index->dim);
+    dk_gate_enter(index->gate);
     const size_t position = dk_ids_find(&index->ids, id);
+    dk_gate_settle(index->gate);
+    if (position != DK_IDS_NONE) {
+        const uint64_t mode = dk_float_mode_enter();
+        index->ops->reconstruct(index, position, out);
+        dk_float_mode_leave(mode);
+    }
+    dk_gate_leave(index->gate);
     if (position == DK_IDS_NONE)
         return dk_fail(DOTK_NOT_FOUND, "id is %" PRId64 ", which is not in the index", id);
-    const uint64_t mode = dk_float_mode_enter();
-    index->ops->reconstruct(index, position, out);
-    dk_float_mode_leave(mode);
     return DOTK_OK;
 }
 

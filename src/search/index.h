@@ -9,6 +9,7 @@
 
 #include <dotk/search.h>
 
+#include "platform/gate.h"
 #include "search/ids.h"
 
 /* The first member of every kind's object. */
@@ -19,7 +20,9 @@ struct dotk_index {
     dotk_metric metric;
     bool expect_unit;
     dotk_screen screen;
+    struct dk_gate *gate; /* who may look at and change what follows, and the kind's object */
     struct dk_ids ids;
+    size_t rows; /* present; stored atomically while the gate is stopped, read at any time */
 };
 
 /* A search or range search whose arguments, queries and filter have been checked. */
@@ -38,6 +41,10 @@ struct dk_request {
  * Arguments have been checked, except that add and update check their rows (dk_check_vector());
  * strides are at least dim, n is at least 1 and float mode is ours. Each function leaves the index
  * as it was when it fails, and reports as the public function of that name.
+ *
+ * add, update and remove are called by one writer at a time, between dk_gate_begin() and _end();
+ * they stop or clear the gate for what they change and call dk_index_publish(). search, range and
+ * plan enter, settle and leave by themselves; reconstruct is called inside.
  */
 struct dk_index_ops {
     const char *name;
@@ -57,6 +64,9 @@ struct dk_index_ops {
     dotk_status (*plan)(const struct dotk_index *index, const struct dk_request *request, char *out,
                         size_t capacity);
 };
+
+/* Opens the gate after a change: readers see the index as it is now. */
+void dk_index_publish(struct dotk_index *index);
 
 #define DK_INDEX_KIND(NAME, name) extern const struct dk_index_ops dk_index_##name;
 #include "search/kinds.def"

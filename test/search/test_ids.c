@@ -9,16 +9,27 @@ enum { STEPS = 20000, MOST = 200, UNIVERSE = 400 };
 struct model {
     size_t count;
     int64_t id[MOST];
+    bool dead[MOST];
 };
 
 static size_t
 model_find(const struct model *model, int64_t id)
 {
     for (size_t p = 0; p < model->count; p++) {
-        if (model->id[p] == id)
+        if (model->id[p] == id && !model->dead[p])
             return p;
     }
     return DK_IDS_NONE;
+}
+
+static size_t
+model_present(const struct model *model)
+{
+    size_t present = 0;
+
+    for (size_t p = 0; p < model->count; p++)
+        present += !model->dead[p];
+    return present;
 }
 
 static void
@@ -27,9 +38,11 @@ assert_same(const struct dk_ids *ids, const struct model *model, int64_t probe)
     bool ascending = true;
 
     assert_int_equal(ids->count, model->count);
+    assert_int_equal(dk_ids_present(ids), model_present(model));
     for (size_t p = 0; p < model->count; p++) {
         assert_int_equal(dk_ids_at(ids, p), model->id[p]);
-        assert_int_equal(dk_ids_find(ids, model->id[p]), p);
+        assert_int_equal(dk_ids_is_dead(ids, p), model->dead[p]);
+        assert_int_equal(dk_ids_find(ids, model->id[p]), model_find(model, model->id[p]));
         ascending = ascending && (p == 0 || model->id[p - 1] < model->id[p]);
     }
     assert_int_equal(dk_ids_find(ids, probe), model_find(model, probe));
@@ -62,9 +75,14 @@ append_some(struct dk_ids *ids, struct model *model, int64_t *next, bool given, 
             decided = expected != DOTK_OK;
         }
     }
+    const bool moves = dk_ids_append_moves(ids, n, given ? wanted : NULL);
+    const int64_t *const before = ids->id;
     assert_status(dk_ids_append(ids, n, given ? wanted : NULL), expected);
-    for (size_t i = 0; expected == DOTK_OK && i < n; i++)
+    assert_true(moves || ids->id == before);
+    for (size_t i = 0; expected == DOTK_OK && i < n; i++) {
+        model->dead[model->count] = false;
         model->id[model->count++] = wanted[i];
+    }
 }
 
 static void
@@ -74,14 +92,19 @@ remove_some(struct dk_ids *ids, struct model *model, uint64_t *state)
     const size_t n = test_random_below(state, 9);
     bool remove[MOST] = {false};
     dotk_status expected = DOTK_OK;
-    size_t *positions, kept = 0;
+    size_t *positions;
 
-    if (model->count == 0)
+    if (model_present(model) == 0)
         return;
-    for (size_t i = 0; i < n; i++)
-        wanted[i] = test_random_below(state, 60) == 0
-                        ? UNIVERSE + 7 * STEPS
-                        : model->id[test_random_below(state, model->count)];
+    for (size_t i = 0; i < n; i++) {
+        wanted[i] = UNIVERSE + 7 * STEPS;
+        while (test_random_below(state, 60) != 0) {
+            const size_t p = test_random_below(state, model->count);
+            wanted[i] = model->id[p];
+            if (!model->dead[p])
+                break;
+        }
+    }
     for (size_t i = 0; i < n; i++) {
         const size_t p = model_find(model, wanted[i]);
         if (p == DK_IDS_NONE)
@@ -102,10 +125,27 @@ remove_some(struct dk_ids *ids, struct model *model, uint64_t *state)
     }
     assert_ok(dk_ids_remove(ids, n, positions));
     dk_free(positions);
+    for (size_t p = 0; p < model->count; p++)
+        model->dead[p] = model->dead[p] || remove[p];
+}
+
+static void
+close_gaps(struct dk_ids *ids, struct model *model)
+{
+    const size_t dead = model->count - model_present(model);
+    size_t *positions, n, kept = 0, gaps = 0;
+
+    assert_true(dk_ids_close_gaps(ids, &positions, &n));
+    assert_int_equal(n, dead);
     for (size_t p = 0; p < model->count; p++) {
-        if (!remove[p])
+        if (model->dead[p]) {
+            assert_int_equal(positions[gaps++], p);
+        } else {
+            model->dead[kept] = false;
             model->id[kept++] = model->id[p];
+        }
     }
+    dk_free(positions);
     model->count = kept;
 }
 
@@ -124,6 +164,8 @@ operate(bool given, uint64_t seed)
             append_some(&ids, &model, &next, given, &state);
         else
             remove_some(&ids, &model, &state);
+        if (test_random_below(&state, 10) == 0)
+            close_gaps(&ids, &model);
         if (step % 16 == 0)
             assert_same(&ids, &model, (int64_t)test_random_below(&state, UNIVERSE));
     }

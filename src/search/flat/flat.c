@@ -1,7 +1,10 @@
 /*
  * flat.c - the exact index: rows one after the other, every one scored
  *
- * rows.h says how rows are kept. A removal closes the gaps and keeps the order.
+ * rows.h says how rows are kept. While searches run, rows are added behind those that they see,
+ * and removed rows stay as they are, hidden by a mask from searches that begin later. A row moves,
+ * or gets other contents, only while nobody is inside (platform/gate.h): when the arrays grow, when
+ * rows are updated, and when the gaps of removed rows are closed, which keeps the order.
  *
  * Queries are cut into batches that the scan takes and whose lists stay within LIST_BYTES; each
  * batch is a call of its own on the context, so that scratch memory does not grow with n.
@@ -21,7 +24,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LIST_BYTES = 64 << 20 };
+enum {
+    LIST_BYTES = 64 << 20,
+    /*
+     * Gaps are closed when one position of so many is dead: at the first number, if nobody is
+     * inside; at the second one waits for that. So scans pass over a sixteenth of dead rows, or a
+     * quarter at worst, and each removal pays for moving 16 rows at most.
+     */
+    DEAD_OF_IDLE = 16,
+    DEAD_OF_BUSY = 4,
+};
 
 struct flat {
     struct dotk_index base;
@@ -45,7 +57,20 @@ flat_release(struct dotk_index *base)
     dk_rows_release(&((struct flat *)base)->rows);
 }
 
-/* Rows are written beyond the last one and appear when their ids do. */
+static dotk_status
+make_room(struct flat *flat, size_t n)
+{
+    const size_t count = flat->base.ids.count;
+
+    if (dk_rows_have_room(&flat->rows, count, n))
+        return DOTK_OK;
+    dk_gate_clear(flat->base.gate);
+    const dotk_status status = dk_rows_reserve(&flat->rows, count, n);
+    dk_gate_open(flat->base.gate);
+    return status;
+}
+
+/* Rows are written beyond the last one that anybody sees and appear when their ids do. */
 static dotk_status
 flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, const int64_t *ids)
 {
@@ -53,7 +78,7 @@ flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, co
     const size_t count = base->ids.count;
     double most = flat->squared_norm_max;
 
-    dotk_status status = dk_rows_reserve(&flat->rows, count, n);
+    dotk_status status = make_room(flat, n);
     for (size_t i = 0; status == DOTK_OK && i < n; i++) {
         const float *const row = rows + i * stride;
         double sum;
@@ -61,12 +86,17 @@ flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, co
         if (status == DOTK_OK)
             most = fmax(most, dk_rows_set(&flat->rows, count, count + i, row, sum));
     }
-    if (status == DOTK_OK)
-        dk_rows_encode(&flat->rows, count, n);
-    if (status == DOTK_OK)
-        status = dk_ids_append(&base->ids, n, ids);
+    if (status != DOTK_OK)
+        return status;
+    dk_rows_encode(&flat->rows, count, n);
+    if (dk_ids_append_moves(&base->ids, n, ids))
+        dk_gate_clear(base->gate);
+    else
+        dk_gate_stop(base->gate);
+    status = dk_ids_append(&base->ids, n, ids);
     if (status == DOTK_OK)
         flat->squared_norm_max = most;
+    dk_index_publish(base);
     return status;
 }
 
@@ -82,6 +112,7 @@ flat_update(struct dotk_index *base, size_t n, const float *rows, size_t stride,
         status = dk_check_vector(base, "rows", i, rows + i * stride, NULL);
     if (status != DOTK_OK)
         return status;
+    dk_gate_clear(base->gate);
     for (size_t i = 0; i < n; i++) {
         const float *const row = rows + i * stride;
         const size_t position = dk_ids_find(&base->ids, ids[i]);
@@ -89,22 +120,41 @@ flat_update(struct dotk_index *base, size_t n, const float *rows, size_t stride,
         flat->squared_norm_max = fmax(
             flat->squared_norm_max, dk_rows_set(&flat->rows, base->ids.count, position, row, sum));
     }
+    dk_index_publish(base);
     return DOTK_OK;
+}
+
+/* Moves rows up to where the dead ones are; for want of memory they stay. The gate is clear. */
+static void
+close_gaps(struct flat *flat)
+{
+    const size_t count = flat->base.ids.count;
+    size_t *positions, n;
+
+    if (dk_ids_close_gaps(&flat->base.ids, &positions, &n))
+        dk_rows_close_gaps(&flat->rows, count, n, positions);
+    dk_free(positions);
 }
 
 static dotk_status
 flat_remove(struct dotk_index *base, size_t n, const int64_t *ids)
 {
-    struct flat *const flat = (struct flat *)base;
-    const size_t count = base->ids.count;
+    struct dk_gate *const gate = base->gate;
     size_t *positions;
 
     dotk_status status = dk_ids_find_all(&base->ids, n, ids, &positions);
-    if (status == DOTK_OK)
-        status = dk_ids_remove(&base->ids, n, positions);
-    if (status == DOTK_OK)
-        dk_rows_close_gaps(&flat->rows, count, n, positions);
+    if (status != DOTK_OK)
+        return status;
+    dk_gate_stop(gate);
+    status = dk_ids_remove(&base->ids, n, positions);
+    dk_index_publish(base);
     dk_free(positions);
+    if (base->ids.dead_count > base->ids.count / DEAD_OF_BUSY)
+        dk_gate_clear(gate);
+    else if (base->ids.dead_count <= base->ids.count / DEAD_OF_IDLE || !dk_gate_try_clear(gate))
+        return status;
+    close_gaps((struct flat *)base);
+    dk_gate_open(gate);
     return status;
 }
 
@@ -118,10 +168,17 @@ flat_reconstruct(const struct dotk_index *base, size_t position, float *out)
 /*  Searching                                                                */
 /* ------------------------------------------------------------------------- */
 
-/* How a request will be served; search, range and plan all come through here. */
+/*
+ * What a request sees of the index, and how it will be served; search, range and plan all come
+ * through here. Other things may be looked at on entry only, as a writer may change them later.
+ */
 struct route {
+    size_t count, rows; /* positions, dead ones included; rows that are present */
+    const int64_t *ids; /* by position; NULL: positions are ids */
+    bool ascending;     /* ids are                              */
+    double key_norm_max;
     struct dk_id_mask id_mask;
-    const struct dk_mask *mask; /* NULL: every row passes */
+    const struct dk_mask *mask; /* NULL: every position passes */
     size_t passing;             /* rows that pass the filter */
     size_t k;                   /* at most that many can be found */
     size_t batch, batches;      /* queries at a time, and how often */
@@ -143,24 +200,46 @@ batch_of(const struct dotk_index *index, const struct dk_call *call, size_t n, s
     return dk_min(most, even > DK_PANEL ? dk_round_up(even, DK_PANEL) : even);
 }
 
-/* Memory: the mask is scratch of 'call'. Errors: DOTK_NO_MEMORY. */
 static dotk_status
-route_init(struct route *route, const struct dotk_index *index, const struct dk_request *request,
-           struct dk_call *call)
+take_view(struct route *route, const struct flat *flat, const struct dk_request *request,
+          struct dk_call *call)
 {
-    const size_t count = index->ids.count;
+    const struct dk_ids *const ids = &flat->base.ids;
 
-    *route = (struct route){.passing = count, .path = "empty", .kernel = "-"};
-    if (request->filter != NULL) {
-        const dotk_status status = dk_filter_mask(request->filter, &index->ids, call,
-                                                  &route->id_mask, &route->passing);
-        if (status != DOTK_OK)
-            return status;
-        if (route->passing < count)
-            route->mask = &route->id_mask.mask;
-    }
-    if (route->passing == 0 || request->n == 0)
+    *route = (struct route){
+        .count = ids->count,
+        .rows = dk_ids_present(ids),
+        .ids = ids->id,
+        .ascending = dk_ids_ascending(ids),
+        .key_norm_max = sqrt(flat->squared_norm_max),
+        .passing = ids->count,
+        .path = "empty",
+        .kernel = "-",
+    };
+    if (request->filter == NULL && ids->dead_count == 0)
         return DOTK_OK;
+    const dotk_status status = dk_filter_mask(request->filter, ids, call, &route->id_mask,
+                                              &route->passing);
+    if (status == DOTK_OK && route->passing < route->count)
+        route->mask = &route->id_mask.mask;
+    return status;
+}
+
+/*
+ * Enters the index; route_end() leaves it, also after a failure. Memory: the mask is scratch of
+ * 'call'. Errors: DOTK_NO_MEMORY.
+ */
+static dotk_status
+route_begin(struct route *route, const struct flat *flat, const struct dk_request *request,
+            struct dk_call *call)
+{
+    const struct dotk_index *const index = &flat->base;
+
+    dk_gate_enter(index->gate);
+    const dotk_status status = take_view(route, flat, request, call);
+    dk_gate_settle(index->gate);
+    if (status != DOTK_OK || route->passing == 0 || request->n == 0)
+        return status;
     route->k = dk_min(request->k, route->passing);
     route->batch = batch_of(index, call, request->n, route->k);
     route->batches = (request->n - 1) / route->batch + 1;
@@ -178,13 +257,18 @@ route_init(struct route *route, const struct dotk_index *index, const struct dk_
 }
 
 static void
-count_work(const struct dotk_index *index, const struct dk_request *request,
-           const struct route *route)
+route_end(const struct flat *flat)
+{
+    dk_gate_leave(flat->base.gate);
+}
+
+static void
+count_work(const struct dk_request *request, const struct route *route)
 {
     dotk_search_stats *const stats = request->stats;
 
     stats->rows_scored = (uint64_t)route->passing * request->n;
-    stats->rows_filtered = (uint64_t)(index->ids.count - route->passing) * request->n;
+    stats->rows_filtered = (uint64_t)(route->rows - route->passing) * request->n;
     stats->path = route->path;
     stats->kernel = route->kernel;
 }
@@ -196,7 +280,7 @@ scan(const struct flat *flat, const struct dk_request *request, const struct rou
 {
     const size_t dim = flat->base.dim;
     struct dk_scan scan = {
-        .key_norm_max = sqrt(flat->squared_norm_max),
+        .key_norm_max = route->key_norm_max,
         .rescored = &request->stats->rows_rescored,
         .queries = request->queries + first * request->stride,
         .query_count = n,
@@ -205,7 +289,7 @@ scan(const struct flat *flat, const struct dk_request *request, const struct rou
         .epilogue = epilogue,
     };
 
-    dk_rows_scan(&flat->rows, flat->base.ids.count, &scan);
+    dk_rows_scan(&flat->rows, route->count, &scan);
     if (flat->base.metric == DOTK_METRIC_COSINE) {
         float *const unit = dk_call_alloc(call, n, dim * sizeof *unit);
         if (unit == NULL)
@@ -224,7 +308,6 @@ static dotk_status
 search_batch(const struct flat *flat, const struct dk_request *request, const struct route *route,
              size_t first, size_t n)
 {
-    const struct dk_ids *const ids = &flat->base.ids;
     /* All batches alike, though the last may be small: progress is counted in runs. */
     const size_t runs = 1 + route->finish_runs;
     struct dk_call call;
@@ -233,7 +316,7 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
     dotk_status status = dk_call_begin(flat->base.context, &call);
     if (status != DOTK_OK)
         return status;
-    status = dk_topk_init(&topk, &call, n, route->k, ids->id, dk_ids_ascending(ids));
+    status = dk_topk_init(&topk, &call, n, route->k, route->ids, route->ascending);
     if (status == DOTK_OK) {
         call.part = first / route->batch * runs;
         call.parts = route->batches * runs;
@@ -262,9 +345,9 @@ flat_search(const struct dotk_index *base, const struct dk_request *request)
     dotk_status status = dk_call_begin(base->context, &call);
     if (status != DOTK_OK)
         return status;
-    status = route_init(&route, base, request, &call);
+    status = route_begin(&route, flat, request, &call);
     if (status == DOTK_OK)
-        count_work(base, request, &route);
+        count_work(request, &route);
     if (status == DOTK_OK && route.passing == 0) {
         for (size_t q = 0; q < request->n; q++)
             dk_results_write(request, base->metric, q, NULL, 0);
@@ -273,6 +356,7 @@ flat_search(const struct dotk_index *base, const struct dk_request *request)
             status = search_batch(flat, request, &route, first,
                                   dk_min(route.batch, request->n - first));
     }
+    route_end(flat);
     dk_call_end(&call);
     return status;
 }
@@ -331,13 +415,13 @@ flat_range(const struct dotk_index *base, const struct dk_request *request, floa
     dotk_status status = dk_call_begin(base->context, &call);
     if (status != DOTK_OK)
         return status;
-    status = route_init(&route, base, request, &call);
+    status = route_begin(&route, flat, request, &call);
     if (status == DOTK_OK && (route.passing == 0 || request->n == 0)) {
-        count_work(base, request, &route);
+        count_work(request, &route);
         status = dk_results_create(request->n, 0, out);
     } else if (status == DOTK_OK) {
-        count_work(base, request, &route);
-        status = dk_range_init(&range, call.slots, route.batch, least, base->ids.id);
+        count_work(request, &route);
+        status = dk_range_init(&range, call.slots, route.batch, least, route.ids);
         for (size_t first = 0; status == DOTK_OK && first < request->n; first += route.batch)
             status = range_batch(flat, request, &route, first,
                                  dk_min(route.batch, request->n - first), &range);
@@ -346,6 +430,7 @@ flat_range(const struct dotk_index *base, const struct dk_request *request, floa
         request->stats->candidates = dk_range_count(&range);
         dk_range_release(&range);
     }
+    route_end(flat);
     dk_call_end(&call);
     return status;
 }
@@ -358,13 +443,14 @@ static dotk_status
 flat_plan(const struct dotk_index *base, const struct dk_request *request, char *out,
           size_t capacity)
 {
+    const struct flat *const flat = (const struct flat *)base;
     struct dk_call call;
     struct route route;
 
     dotk_status status = dk_call_begin(base->context, &call);
     if (status != DOTK_OK)
         return status;
-    status = route_init(&route, base, request, &call);
+    status = route_begin(&route, flat, request, &call);
     if (status == DOTK_OK) {
         const char *why = "because there is nothing to score";
         if (strcmp(route.path, "few") == 0)
@@ -376,9 +462,10 @@ flat_plan(const struct dotk_index *base, const struct dk_request *request, char 
             why = "because the index has codes of a byte an element: rows that their bound cannot "
                   "exclude are scored in f32";
         snprintf(out, capacity, "%s %s for %zu queries x %zu of %zu rows, k %zu, %zu at a time: %s",
-                 route.path, route.kernel, request->n, route.passing, base->ids.count, request->k,
+                 route.path, route.kernel, request->n, route.passing, route.rows, request->k,
                  route.batch, why);
     }
+    route_end(flat);
     dk_call_end(&call);
     return status;
 }

@@ -33,6 +33,13 @@ void dk_rows_init(struct dk_rows *rows, size_t dim, dotk_metric metric, dotk_scr
 
 void dk_rows_release(struct dk_rows *rows);
 
+/* Whether n more rows fit behind the 'count' there are without moving any. */
+static inline bool
+dk_rows_have_room(const struct dk_rows *rows, size_t count, size_t n)
+{
+    return n <= rows->capacity - count;
+}
+
 /*
  * Makes room for n rows behind the 'count' there are.
  * Errors: DOTK_NO_MEMORY; nothing has changed then.
