@@ -38,11 +38,10 @@ struct dk_key_terms {
 };
 
 struct dk_query_terms {
-    int32_t start;   /* -128 sum d: what the 128 in each key's byte adds        */
-    float scale;     /* b; l2: 2 b                                              */
-    float residual;  /* times a key's residual                                  */
-    float norm;      /* times a key's norm                                      */
-    float threshold; /* a key is out when its bound is not above                */
+    int32_t start;  /* -128 sum d: what the 128 in each key's byte adds */
+    float scale;    /* b; l2: 2 b                                       */
+    float residual; /* times a key's residual                           */
+    float norm;     /* times a key's norm                               */
 };
 
 /*
@@ -50,11 +49,12 @@ struct dk_query_terms {
  *
  *     scale (c . d) key.scale + residual key.residual + norm key.norm + key.offset
  *
- * is above query q's threshold, or is not a number.
+ * is above threshold[q], or is not a number.
  *
  *     codes    groups * 256 bytes, 64-byte aligned
  *     query    groups * 4 codes each, 4-byte aligned
- *     ahead    as for tiles (kernel.h)
+ *     ahead    as for tiles (kernel.h), but a hint: of memory that lies in order a kernel may leave
+ *              a part to what the machine prefetches by itself
  */
 struct dk_screen_i8 {
     const uint8_t *codes;
@@ -63,6 +63,7 @@ struct dk_screen_i8 {
     size_t queries; /* 1 .. 6 */
     const int8_t *const *query;
     const struct dk_query_terms *term;
+    const float *threshold; /* one for each query */
     uint64_t *above;
     const char *ahead;
     size_t ahead_lines;

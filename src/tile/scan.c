@@ -22,6 +22,7 @@
 #include "tile/scan.h"
 
 #include "codec/norm.h"
+#include "tile/waiting.h"
 
 #include <math.h>
 #include <string.h>
@@ -207,9 +208,7 @@ struct few {
     size_t slot;
     bool screening;
     _Alignas(DK_LINE) float screen_threshold[DK_FEW_QUERIES];
-    const float *query[DK_FEW_QUERIES];
-    size_t waiting;
-    size_t position[DK_FEW_ROWS];
+    struct dk_waiting waiting;
 };
 
 /*
@@ -241,45 +240,16 @@ lower_thresholds(struct few *few)
         few->screen_threshold[q] = lower_threshold(job->scan, job->query_norm[q], threshold[q]);
 }
 
-/*
- * Scores the waiting keys in the defined order and offers them; returns how many of the keys had
- * a score above its threshold.
- */
+/* As dk_waiting_score(), after which the screen's thresholds are higher. */
 static size_t
 score_waiting(struct few *few, struct ahead ahead)
 {
-    const struct dk_scan *const scan = few->job->scan;
-    struct dk_scan_epilogue *const epilogue = scan->epilogue;
-    const float *const threshold = epilogue->thresholds(epilogue, few->slot);
-    _Alignas(DK_LINE) float score[DK_FEW_QUERIES][DK_FEW_ROWS];
-    const float *row[DK_FEW_ROWS];
-    uint32_t taken = 0; /* by key */
+    const size_t taken = dk_waiting_score(&few->waiting, few->job, few->slot, 0,
+                                          few->job->scan->query_count, ahead.at, ahead.lines);
 
-    if (few->waiting == 0)
-        return 0;
-    dk_scan_load_few(few->job, few->slot, few->position, few->waiting, row);
-    for (size_t r = few->waiting; r < DK_FEW_ROWS; r++)
-        row[r] = row[0];
-    few->job->kernels->few_f32[scan->score](&(struct dk_few_f32){
-        .query = few->query,
-        .queries = scan->query_count,
-        .dim = scan->dim,
-        .row = row,
-        .score = score,
-        .ahead = ahead.at,
-        .ahead_lines = ahead.lines,
-    });
-    for (size_t q = 0; q < scan->query_count; q++) {
-        for (size_t r = 0; r < few->waiting; r++) {
-            if (score[q][r] > threshold[q]) {
-                epilogue->take(epilogue, few->slot, q, few->position[r], score[q][r]);
-                taken |= 1u << r;
-            }
-        }
-    }
-    few->waiting = 0;
-    lower_thresholds(few);
-    return (size_t)__builtin_popcount(taken);
+    if (taken > 0)
+        lower_thresholds(few);
+    return taken;
 }
 
 /* Of up to 16 keys, those that pass the screen, as bits; 'later' keys will be wanted soon. */
@@ -329,8 +299,8 @@ screen_rows(struct few *few, const size_t *position, const void *const *row,
 
     few->screening = above != (1u << DK_FEW_ROWS) - 1;
     for (; above != 0; above &= above - 1) {
-        few->position[few->waiting] = position[__builtin_ctz(above)];
-        if (++few->waiting == DK_FEW_ROWS)
+        few->waiting.position[few->waiting.count] = position[__builtin_ctz(above)];
+        if (++few->waiting.count == DK_FEW_ROWS)
             score_waiting(few, NOTHING_AHEAD);
     }
     if (!few->screening)
@@ -343,8 +313,8 @@ score_rows(struct few *few, const size_t *position, size_t count)
 {
     const size_t later = dk_min(DK_FEW_ROWS, count - DK_FEW_ROWS);
 
-    memcpy(few->position, position, sizeof few->position);
-    few->waiting = DK_FEW_ROWS;
+    memcpy(few->waiting.position, position, sizeof few->waiting.position);
+    few->waiting.count = DK_FEW_ROWS;
     few->screening = score_waiting(few, ahead_of(few->job->scan, position + DK_FEW_ROWS, later)) <
                      DK_FEW_ROWS / 2;
 }
@@ -360,8 +330,6 @@ few_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
 
     for (size_t q = 0; q < DK_FEW_QUERIES; q++)
         few.screen_threshold[q] = INFINITY;
-    for (size_t q = 0; q < scan->query_count; q++)
-        few.query[q] = scan->queries + q * scan->query_stride;
     lower_thresholds(&few);
     for (size_t start = first; start < end; start = next) {
         const size_t rows = pick(scan, start, end, BLOCK_ROWS_MAX, position, &next);

@@ -165,12 +165,12 @@ assert_query_passes(const struct sides *sides, enum dk_score score, size_t q)
     for (size_t r = 0; r < DK_PANEL; r++)
         scores[r] = strongest()->pair_f32[score](query, sides->keys + r * dim, dim);
     for (size_t first = 0; first < DK_PANEL; first += DK_I8_QUERIES) {
-        float threshold[DK_I8_QUERIES];
+        float threshold[DK_I8_QUERIES], limit[DK_I8_QUERIES];
         for (size_t i = 0; i < DK_I8_QUERIES; i++) {
             threshold[i] = nextafterf(scores[(first + i) % DK_PANEL], -INFINITY);
             term[i] = encoded;
-            term[i].threshold = dk_i8_threshold(threshold[i], dim, squared, roundings(dim),
-                                                test_dot(query, query, dim, NULL));
+            limit[i] = dk_i8_threshold(threshold[i], dim, squared, roundings(dim),
+                                       test_dot(query, query, dim, NULL));
         }
         for (size_t t = 0; (kernels = dk_kernels_at(t)) != NULL; t++) {
             uint64_t above[DK_I8_QUERIES];
@@ -181,6 +181,7 @@ assert_query_passes(const struct sides *sides, enum dk_score score, size_t q)
                 .queries = DK_I8_QUERIES,
                 .query = codes,
                 .term = term,
+                .threshold = limit,
                 .above = above,
             });
             for (size_t i = 0; i < DK_I8_QUERIES; i++) {
@@ -267,8 +268,8 @@ most_keys_of_normal_vectors_are_out(void **state)
         const int8_t *const codes = sides.codes;
         const float best = strongest()->pair_f32[score](query, sides.keys + BEST * DIM, DIM);
         dk_i8_encode_query(query, DIM, squared, roundings(DIM), sides.codes, &term);
-        term.threshold = dk_i8_threshold(nextafterf(best, -INFINITY), DIM, squared, roundings(DIM),
-                                         test_dot(query, query, DIM, NULL));
+        const float limit = dk_i8_threshold(nextafterf(best, -INFINITY), DIM, squared,
+                                            roundings(DIM), test_dot(query, query, DIM, NULL));
         for (size_t t = 0; (kernels = dk_kernels_at(t)) != NULL; t++) {
             uint64_t above = 0;
             kernels->screen_i8(&(struct dk_screen_i8){.codes = sides.store.codes,
@@ -277,6 +278,7 @@ most_keys_of_normal_vectors_are_out(void **state)
                                                       .queries = 1,
                                                       .query = &codes,
                                                       .term = &term,
+                                                      .threshold = &limit,
                                                       .above = &above});
             assert_int_equal(above, UINT64_C(1) << BEST);
         }

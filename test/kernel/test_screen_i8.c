@@ -90,7 +90,7 @@ start_of(const struct screen *screen, size_t q)
 /* Calls the kernel; what lies beyond the bits it owes must stay. */
 static void
 run(const struct dk_kernels *kernels, const struct screen *screen, const struct dk_key_terms *key,
-    size_t queries, const struct dk_query_terms *term, uint64_t *above)
+    size_t queries, const struct dk_query_terms *term, const float *threshold, uint64_t *above)
 {
     static const uint64_t untouched = UINT64_C(0x5a5a5a5a5a5a5a5a);
     uint64_t bits[DK_I8_QUERIES + 1];
@@ -104,9 +104,10 @@ run(const struct dk_kernels *kernels, const struct screen *screen, const struct 
         .queries = queries,
         .query = (const int8_t *const *)screen->query,
         .term = term,
+        .threshold = threshold,
         .above = bits,
         .ahead = (const char *)screen->codes + screen->groups * GROUP_BYTES, /* not readable */
-        .ahead_lines = screen->dim % 7,
+        .ahead_lines = screen->dim % 7 * 20,
     });
     for (size_t q = queries; q <= DK_I8_QUERIES; q++)
         assert_int_equal(bits[q], untouched);
@@ -132,9 +133,10 @@ assert_products(const struct screen *screen, size_t queries, size_t target)
     for (size_t t = 0; (kernels = dk_kernels_at(t)) != NULL; t++) {
         for (int least = 0; least < 2; least++) { /* above -1 is at least 0 */
             uint64_t above[DK_I8_QUERIES];
+            float threshold[DK_I8_QUERIES];
             for (size_t q = 0; q < queries; q++)
-                term[q].threshold = least != 0 ? -1 : 0;
-            run(kernels, screen, &key, queries, term, above);
+                threshold[q] = least != 0 ? -1 : 0;
+            run(kernels, screen, &key, queries, term, threshold, above);
             for (size_t q = 0; q < queries; q++) {
                 const int32_t zero = product[q][(target + q) % DK_PANEL];
                 for (size_t r = 0; r < DK_PANEL; r++) {
@@ -211,6 +213,7 @@ bounds_have_every_term(void **state)
         struct screen screen;
         struct dk_key_terms key;
         struct dk_query_terms term[DK_I8_QUERIES];
+        float threshold[DK_I8_QUERIES];
         make_screen(&screen, dim, RANDOM, RANDOM, &seed);
         for (size_t r = 0; r < DK_PANEL; r++) {
             key.scale[r] = 1 + 0.5f * test_random_float(&seed);
@@ -218,22 +221,23 @@ bounds_have_every_term(void **state)
             key.norm[r] = 2 + test_random_float(&seed);
             key.offset[r] = 3e4f * test_random_float(&seed);
         }
-        for (size_t q = 0; q < queries; q++)
+        for (size_t q = 0; q < queries; q++) {
             term[q] = (struct dk_query_terms){.start = start_of(&screen, q),
                                               .scale = 1 + 0.5f * test_random_float(&seed),
                                               .residual = 1e4f * (2 + test_random_float(&seed)),
-                                              .norm = 1e4f * (2 + test_random_float(&seed)),
-                                              .threshold = 8e4f + 1e5f * test_random_float(&seed)};
+                                              .norm = 1e4f * (2 + test_random_float(&seed))};
+            threshold[q] = 8e4f + 1e5f * test_random_float(&seed);
+        }
         for (size_t t = 0; (kernels = dk_kernels_at(t)) != NULL; t++) {
             uint64_t above[DK_I8_QUERIES];
-            run(kernels, &screen, &key, queries, term, above);
+            run(kernels, &screen, &key, queries, term, threshold, above);
             for (size_t q = 0; q < queries; q++) {
                 int32_t product[DK_PANEL];
                 products(&screen, q, product);
                 for (size_t r = 0; r < DK_PANEL; r++, all++) {
                     double size;
                     const double exact = bound(&term[q], &key, r, product[r], &size);
-                    const double over = exact - term[q].threshold;
+                    const double over = exact - threshold[q];
                     if (fabs(over) <= 9 * 0x1p-24 * size)
                         continue;
                     decided++;
@@ -260,6 +264,10 @@ what_is_not_a_number_passes(void **state)
     struct screen screen;
     struct dk_key_terms key = {0};
     struct dk_query_terms term[DK_I8_QUERIES];
+    const float threshold[DK_I8_QUERIES] = {
+        FLT_MAX,    -INFINITY, NAN, 0, /* as all bounds are, but for the odd ones */
+        -0x1p-149f, 0,
+    };
 
     (void)state;
     make_screen(&screen, 9, MOST, MOST, &seed);
@@ -269,15 +277,10 @@ what_is_not_a_number_passes(void **state)
     key.offset[LOST_AT] = -INFINITY;
     for (size_t q = 0; q < DK_I8_QUERIES; q++)
         term[q] = (struct dk_query_terms){.start = start_of(&screen, q), .scale = 1, .norm = 1};
-    term[0].threshold = FLT_MAX;
-    term[1].threshold = -INFINITY;
-    term[2].threshold = NAN;
-    term[3].threshold = 0; /* as all bounds are, but for the odd ones */
-    term[4].threshold = -0x1p-149f;
     term[5].norm = NAN;
     for (size_t t = 0; (kernels = dk_kernels_at(t)) != NULL; t++) {
         uint64_t above[DK_I8_QUERIES];
-        run(kernels, &screen, &key, DK_I8_QUERIES, term, above);
+        run(kernels, &screen, &key, DK_I8_QUERIES, term, threshold, above);
         assert_int_equal(above[0], odd);
         assert_int_equal(above[1], ~UINT64_C(0));
         assert_int_equal(above[2], ~UINT64_C(0));

@@ -70,7 +70,8 @@ screen_keys(const size_t queries, const struct dk_screen_i8 *args, size_t q, siz
             const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[i][v]),
                                                  _mm256_set1_ps(term->scale));
             const __m256 bound = _mm256_fmadd_ps(product, _mm256_load_ps(key->scale + first), rest);
-            const __m256 hit = _mm256_cmp_ps(bound, _mm256_set1_ps(term->threshold), _CMP_NLE_UQ);
+            const __m256 hit = _mm256_cmp_ps(bound, _mm256_set1_ps(args->threshold[q + i]),
+                                             _CMP_NLE_UQ);
             args->above[q + i] |= (uint64_t)(unsigned)_mm256_movemask_ps(hit) << first;
         }
     }

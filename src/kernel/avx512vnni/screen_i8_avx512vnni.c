@@ -4,6 +4,11 @@
  * Four vectors of 16 keys, four dimensions in each lane: one vpdpbusd is 64 multiply-adds. With 6
  * queries 24 sums, 4 keys and a query stay in registers. gcc 12 spills around the intrinsic, which
  * is why the instruction is written out.
+ *
+ * One or two queries are bound by reading. Loads alone reached 0.87 of the bandwidth with one
+ * query, because the machine's own prefetching begins anew with each 4 KiB; prefetching everything
+ * reached 0.65. Half of each 4 KiB, two of them ahead, leaves the machine the other half: 0.96.
+ * (bench/ladder/search.md)
  */
 #include <immintrin.h>
 
@@ -11,7 +16,14 @@
 
 #define TARGET DK_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
-enum { VECS = 4, LANES = 16, GROUP_BYTES = 256 };
+enum {
+    VECS = 4,
+    LANES = 16,
+    GROUP_BYTES = 256,
+    READING_QUERIES = 2, /* up to here reading is the limit */
+    PAGE_GROUPS = 4096 / GROUP_BYTES,
+    HALF_PAGE_LINES = 32,
+};
 
 #define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
 
@@ -23,15 +35,39 @@ dot_step(__m512i sum, __m512i key, __m512i query)
     return sum;
 }
 
+/* What to prefetch, and how many lines of it with each group. */
+struct ahead {
+    const char *at, *end;
+    size_t step;
+};
+
+/* Prefetches what falls to group g; 'queries' is a constant. */
+DK_INLINE void
+prefetch(const size_t queries, size_t g, struct ahead *ahead)
+{
+    if (queries > READING_QUERIES) {
+        for (size_t i = 0; i < ahead->step && ahead->at < ahead->end; i++, ahead->at += 64)
+            PREFETCH_L2(ahead->at);
+        return;
+    }
+    if (g % PAGE_GROUPS != 0 || ahead->end - ahead->at < HALF_PAGE_LINES * 64)
+        return;
+    for (size_t i = 0; i < HALF_PAGE_LINES; i++)
+        PREFETCH_L2(ahead->at + i * 64);
+    ahead->at += ahead->end - ahead->at < 4096 ? ahead->end - ahead->at : 4096;
+}
+
 /* 'queries' is a constant at every call. */
 DK_INLINE TARGET void
 screen_body(const size_t queries, const struct dk_screen_i8 *args)
 {
     const struct dk_key_terms *const key = args->key;
     const uint8_t *codes = args->codes;
-    const char *ahead = args->ahead;
-    const char *const ahead_end = args->ahead_lines > 0 ? ahead + args->ahead_lines * 64 : ahead;
-    const size_t ahead_step = (args->ahead_lines + args->groups - 1) / args->groups;
+    struct ahead ahead = {
+        .at = args->ahead,
+        .end = args->ahead_lines > 0 ? args->ahead + args->ahead_lines * 64 : args->ahead,
+        .step = (args->ahead_lines + args->groups - 1) / args->groups,
+    };
     const int8_t *query[DK_I8_QUERIES];
     __m512i sum[DK_I8_QUERIES][VECS];
 
@@ -47,8 +83,7 @@ screen_body(const size_t queries, const struct dk_screen_i8 *args)
         DK_UNROLL
         for (int v = 0; v < VECS; v++)
             x[v] = _mm512_load_si512(codes + v * 64);
-        for (size_t i = 0; i < ahead_step && ahead < ahead_end; i++, ahead += 64)
-            PREFETCH_L2(ahead);
+        prefetch(queries, g, &ahead);
         DK_UNROLL
         for (size_t q = 0; q < queries; q++) {
             int32_t four;
@@ -73,7 +108,7 @@ screen_body(const size_t queries, const struct dk_screen_i8 *args)
             const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[q][v]),
                                                  _mm512_set1_ps(term->scale));
             const __m512 bound = _mm512_fmadd_ps(product, _mm512_load_ps(key->scale + at), rest);
-            const __mmask16 hit = _mm512_cmp_ps_mask(bound, _mm512_set1_ps(term->threshold),
+            const __mmask16 hit = _mm512_cmp_ps_mask(bound, _mm512_set1_ps(args->threshold[q]),
                                                      _CMP_NLE_UQ);
             above |= (uint64_t)hit << at;
         }

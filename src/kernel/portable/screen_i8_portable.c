@@ -31,7 +31,7 @@ dk_screen_i8_portable(const struct dk_screen_i8 *args)
             const float bound = (float)sum[r] * term->scale * key->scale[r] +
                                 (term->residual * key->residual[r] +
                                  (term->norm * key->norm[r] + key->offset[r]));
-            above |= (uint64_t) !(bound <= term->threshold) << r;
+            above |= (uint64_t) !(bound <= args->threshold[q]) << r;
         }
         args->above[q] = above;
     }
