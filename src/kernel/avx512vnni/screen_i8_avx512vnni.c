@@ -41,20 +41,24 @@ struct ahead {
     size_t step;
 };
 
-/* Prefetches what falls to group g; 'queries' is a constant. */
 DK_INLINE void
-prefetch(const size_t queries, size_t g, struct ahead *ahead)
+prefetch_some(struct ahead *ahead)
 {
-    if (queries > READING_QUERIES) {
-        for (size_t i = 0; i < ahead->step && ahead->at < ahead->end; i++, ahead->at += 64)
-            PREFETCH_L2(ahead->at);
-        return;
-    }
-    if (g % PAGE_GROUPS != 0 || ahead->end - ahead->at < HALF_PAGE_LINES * 64)
+    for (size_t i = 0; i < ahead->step && ahead->at < ahead->end; i++, ahead->at += 64)
+        PREFETCH_L2(ahead->at);
+}
+
+/* Half of the next 4 KiB. */
+DK_INLINE void
+prefetch_half_page(struct ahead *ahead)
+{
+    const ptrdiff_t left = ahead->end - ahead->at;
+
+    if (left < HALF_PAGE_LINES * 64)
         return;
     for (size_t i = 0; i < HALF_PAGE_LINES; i++)
         PREFETCH_L2(ahead->at + i * 64);
-    ahead->at += ahead->end - ahead->at < 4096 ? ahead->end - ahead->at : 4096;
+    ahead->at += left < 4096 ? left : 4096;
 }
 
 /* 'queries' is a constant at every call. */
@@ -78,20 +82,28 @@ screen_body(const size_t queries, const struct dk_screen_i8 *args)
         for (int v = 0; v < VECS; v++)
             sum[q][v] = _mm512_set1_epi32(args->term[q].start);
     }
-    for (size_t g = 0; g < args->groups; g++, codes += GROUP_BYTES) {
-        __m512i x[VECS];
-        DK_UNROLL
-        for (int v = 0; v < VECS; v++)
-            x[v] = _mm512_load_si512(codes + v * 64);
-        prefetch(queries, g, &ahead);
-        DK_UNROLL
-        for (size_t q = 0; q < queries; q++) {
-            int32_t four;
-            __builtin_memcpy(&four, query[q] + g * DK_I8_GROUP, sizeof four);
-            const __m512i y = _mm512_set1_epi32(four);
+    for (size_t g = 0, stop; g < args->groups; g = stop) {
+        stop = args->groups;
+        if (queries <= READING_QUERIES) {
+            prefetch_half_page(&ahead);
+            stop = stop - g < PAGE_GROUPS ? stop : g + PAGE_GROUPS;
+        }
+        for (; g < stop; g++, codes += GROUP_BYTES) {
+            __m512i x[VECS];
             DK_UNROLL
             for (int v = 0; v < VECS; v++)
-                sum[q][v] = dot_step(sum[q][v], x[v], y);
+                x[v] = _mm512_load_si512(codes + v * 64);
+            if (queries > READING_QUERIES)
+                prefetch_some(&ahead);
+            DK_UNROLL
+            for (size_t q = 0; q < queries; q++) {
+                int32_t four;
+                __builtin_memcpy(&four, query[q] + g * DK_I8_GROUP, sizeof four);
+                const __m512i y = _mm512_set1_epi32(four);
+                DK_UNROLL
+                for (int v = 0; v < VECS; v++)
+                    sum[q][v] = dot_step(sum[q][v], x[v], y);
+            }
         }
     }
     DK_UNROLL
