@@ -8,47 +8,25 @@
  * and activating are time, never work. GB/s counts the inputs once, however often they are read.
  */
 #define _GNU_SOURCE /* madvise */
+#include "bench.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "cli.h"
-
-enum { MAX_SIZES = 32 };
-
-/* One line of the answer. */
-struct result {
-    dotk_timed timed;
-    dotk_timing timing;
-    json_t *json; /* the size; the figures are added to it */
-    char label[64];
-    const char *path, *kernel; /* NULL, or what ran */
-};
-
-struct bench {
-    const struct cli_args *args;
-    dotk_context *context;
-    json_t *answer;
-    size_t data_bytes; /* what the yardstick reads, up to its default */
-    size_t count;
-    struct result result[MAX_SIZES];
-};
-
 /* ------------------------------------------------------------------------- */
 /*  Inputs                                                                   */
 /* ------------------------------------------------------------------------- */
 
-/* --dim, which has another default for each thing to time. */
-static size_t
-width_or(const struct cli_args *args, size_t otherwise)
+size_t
+bench_width(const struct cli_args *args, size_t otherwise)
 {
     return args->value[OPT_WIDTH].given ? args->value[OPT_WIDTH].size : otherwise;
 }
 
-/* The product of three sizes, SIZE_MAX where it overflows: an allocation of it fails. */
-static size_t
-product(size_t a, size_t b, size_t c)
+size_t
+bench_product(size_t a, size_t b, size_t c)
 {
     size_t ab, abc;
 
@@ -56,12 +34,8 @@ product(size_t a, size_t b, size_t c)
                                                                                     : abc;
 }
 
-/*
- * 'count' floats or NULL; large arrays in huge pages, like the library's own memory and the
- * yardstick's buffer.
- */
-static float *
-floats(size_t count)
+float *
+bench_floats(size_t count)
 {
     const size_t huge = (size_t)2 << 20, align = count >= huge ? huge : 64;
 
@@ -81,7 +55,7 @@ random_rows(const struct bench *bench, size_t rows, size_t dim, float length, ui
 {
     dotk_generate_options options = DOTK_GENERATE_OPTIONS_INIT;
 
-    *out = floats(product(rows, dim, 1));
+    *out = bench_floats(bench_product(rows, dim, 1));
     if (*out == NULL)
         return cli_out_of_memory(bench->args);
     options.kind = DOTK_GENERATE_UNIFORM;
@@ -106,15 +80,19 @@ machine_json(const dotk_machine_reading *reading)
 }
 
 static int
-add_figures(struct result *result)
+add_figures(struct result *result, bool screened)
 {
     const dotk_timing *const timing = &result->timing;
     const double per_ns = 1e-9 / timing->seconds;
     json_t *const figures = json_pack(
         "{s:f, s:f, s:f, s:f, s:f}", "ms", timing->seconds * 1e3, "gb_per_s",
         result->timed.bytes * per_ns, "gflop_per_s", result->timed.flop * per_ns,
-        "fraction_of_read", timing->fraction_of_read, "fraction_of_fma", timing->fraction_of_fma);
+        "fraction_of_read", timing->fraction_of_read,
+        screened ? "fraction_of_int8" : "fraction_of_fma", timing->fraction_of_fma);
     int failed = json_object_update(result->json, figures);
+
+    if (screened)
+        failed |= json_object_set_new(result->json, "rescored", json_real(result->rescored));
 
     if (result->path != NULL)
         failed |= json_object_set_new(result->json, "path", json_string(result->path)) |
@@ -131,7 +109,7 @@ print_json(struct bench *bench, const dotk_machine_reading *reading)
                  json_object_set(bench->answer, "results", results);
 
     for (size_t i = 0; i < bench->count; i++) {
-        failed |= add_figures(&bench->result[i]);
+        failed |= add_figures(&bench->result[i], bench->screened);
         failed |= json_array_append(results, bench->result[i].json);
     }
     json_decref(results);
@@ -149,7 +127,8 @@ print_table(const struct bench *bench, const dotk_machine_reading *reading)
            dotk_context_threads(bench->context) == 1 ? "" : "s", dotk_context_isa(bench->context),
            reading->read * 1e-9, reading->fma * 1e-9, reading->fma_one_thread * 1e-9,
            reading->fma_one_thread / reading->clock, reading->clock * 1e-9);
-    printf("%-24s %10s %8s %9s %8s %8s\n", "", "ms", "GB/s", "GFLOP/s", "of read", "of FMA");
+    printf("%-24s %10s %8s %9s %8s %8s\n", "", "ms", "GB/s", "GFLOP/s", "of read",
+           bench->screened ? "of int8" : "of FMA");
     for (size_t i = 0; i < bench->count; i++) {
         const struct result *const result = &bench->result[i];
         const double per_ns = 1e-9 / result->timing.seconds;
@@ -160,14 +139,17 @@ print_table(const struct bench *bench, const dotk_machine_reading *reading)
     }
 }
 
-/* No program beats the machine: who seems to has found a yardstick that is too short. */
+/*
+ * No program beats the machine: who seems to has found a yardstick that is too short. The peak of
+ * int8 is a definition, which a machine may well beat.
+ */
 static int
 check_fractions(const struct bench *bench)
 {
     for (size_t i = 0; i < bench->count; i++) {
         const dotk_timing *const timing = &bench->result[i].timing;
         const bool read = timing->fraction_of_read > 1;
-        if (read || timing->fraction_of_fma > 1)
+        if (read || (timing->fraction_of_fma > 1 && !bench->screened))
             return cli_fail(bench->args, CLI_FAILURE,
                             "%s: a fraction of %.3f of the %s is impossible, so the yardstick is "
                             "wrong; is the machine busy with something else?",
@@ -178,21 +160,24 @@ check_fractions(const struct bench *bench)
     return CLI_OK;
 }
 
-static int
-time_and_print(struct bench *bench)
+int
+bench_time(struct bench *bench)
 {
     const struct cli_args *const args = bench->args;
     dotk_machine_options options = DOTK_MACHINE_OPTIONS_INIT;
-    dotk_timed timed[MAX_SIZES];
-    dotk_timing timing[MAX_SIZES];
+    dotk_timed timed[BENCH_SIZES];
+    dotk_timing timing[BENCH_SIZES];
     dotk_machine_reading reading;
     dotk_machine *machine;
 
     if (bench->data_bytes < (size_t)1 << 30)
         options.read_bytes = bench->data_bytes;
     options.fma_seconds = args->value[OPT_FMA_SECONDS].real;
-    for (size_t i = 0; i < bench->count; i++)
+    for (size_t i = 0; i < bench->count; i++) {
         timed[i] = bench->result[i].timed;
+        if (bench->screened)
+            timed[i].flop /= BENCH_INT8;
+    }
     dotk_status status = dotk_machine_create(bench->context, &options, &machine);
     cli_stage(NULL); /* the bar is no part of what is timed */
     if (status == DOTK_OK)
@@ -209,176 +194,6 @@ time_and_print(struct bench *bench)
     else
         print_table(bench, &reading);
     return code == CLI_OK ? check_fractions(bench) : code;
-}
-
-/* ------------------------------------------------------------------------- */
-/*  Search                                                                   */
-/* ------------------------------------------------------------------------- */
-
-/* One number of queries; the result's path and kernel come from the last run. */
-struct search {
-    const dotk_index *index;
-    const float *queries; /* (count, dim) */
-    size_t count, dim, k;
-    int64_t *ids;
-    float *scores;
-    struct result *result;
-};
-
-static dotk_status
-run_search(void *user)
-{
-    struct search *const search = user;
-    dotk_search_params params = DOTK_SEARCH_PARAMS_INIT;
-    dotk_search_stats stats;
-
-    params.stats = &stats;
-    const dotk_status status = dotk_index_search(search->index, search->count, search->queries,
-                                                 search->dim, search->k, &params, search->ids,
-                                                 search->scores, NULL);
-    if (status == DOTK_OK) {
-        search->result->path = stats.path;
-        search->result->kernel = stats.kernel;
-    }
-    return status;
-}
-
-static int
-time_searches(struct bench *bench, const dotk_index *index, const float *queries, size_t most,
-              const size_t *counts, size_t how_many)
-{
-    const struct cli_args *const args = bench->args;
-    const size_t rows = dotk_index_count(index), dim = dotk_index_dim(index);
-    const size_t k = args->value[OPT_K].size, entries = product(most, k, 1);
-    struct search search[MAX_SIZES];
-    int64_t *const ids = entries < SIZE_MAX / 16 ? malloc(entries * sizeof *ids) : NULL;
-    float *const scores = floats(entries);
-    int code = ids == NULL || scores == NULL ? cli_out_of_memory(args) : CLI_OK;
-
-    for (size_t i = 0; i < how_many && code == CLI_OK; i++) {
-        struct result *const result = &bench->result[i];
-        search[i] = (struct search){index, queries, counts[i], dim, k, ids, scores, result};
-        result->timed.run = run_search;
-        result->timed.user = &search[i];
-        result->timed.flop = 2.0 * (double)counts[i] * (double)rows * (double)dim;
-        result->timed.bytes = 4.0 * (double)(rows + counts[i]) * (double)dim;
-        result->json = json_pack("{s:I}", "queries", (json_int_t)counts[i]);
-        snprintf(result->label, sizeof result->label, "%zu quer%s", counts[i],
-                 counts[i] == 1 ? "y" : "ies");
-        bench->count = i + 1;
-        if (result->json == NULL)
-            code = cli_out_of_memory(args);
-    }
-    if (code == CLI_OK)
-        code = time_and_print(bench);
-    free(ids);
-    free(scores);
-    return code;
-}
-
-/* Rows made up for the purpose, and queries like them. */
-static int
-made_rows(const struct bench *bench, dotk_index *index, size_t rows, size_t most, float *queries)
-{
-    const struct cli_args *const args = bench->args;
-    dotk_generate_options options = DOTK_GENERATE_OPTIONS_INIT;
-    const size_t dim = dotk_index_dim(index);
-    float *const values = floats(product(rows, dim, 1));
-
-    if (values == NULL)
-        return cli_out_of_memory(args);
-    options.kind = (dotk_generate_kind)args->value[OPT_VECTORS].choice;
-    dotk_status status = dotk_generate(bench->context, rows, dim, &options, values);
-    if (status == DOTK_OK)
-        status = dotk_index_add(index, rows, values, dim, NULL);
-    free(values);
-    options.queries = 1;
-    if (status == DOTK_OK)
-        status = dotk_generate(bench->context, most, dim, &options, queries);
-    return cli_report(args, status, NULL);
-}
-
-/* A file's rows; the queries are rows of it, spread evenly. */
-static int
-file_rows(const struct bench *bench, dotk_index *index, const dotk_vectors *file, size_t most,
-          float *queries)
-{
-    const dotk_status status = dotk_index_add(index, file->rows, file->data, file->stride, NULL);
-
-    for (size_t i = 0; i < most && status == DOTK_OK; i++) {
-        const size_t row = (size_t)((double)i / (double)most * (double)file->rows);
-        memcpy(queries + i * file->dim, file->data + row * file->stride,
-               file->dim * sizeof *queries);
-    }
-    return cli_report(bench->args, status, bench->args->value[OPT_DATA].text);
-}
-
-static int
-describe_search(struct bench *bench, size_t rows, size_t dim)
-{
-    const struct cli_args *const args = bench->args;
-    const struct cli_value *const data = &args->value[OPT_DATA];
-    const struct cli_value *const vectors = &args->value[OPT_VECTORS];
-    json_t *const what = json_pack(
-        "{s:I, s:I, s:I, s:s, s:s}", "rows", (json_int_t)rows, "dim", (json_int_t)dim, "k",
-        (json_int_t)args->value[OPT_K].size, "metric",
-        dotk_metric_name((dotk_metric)args->value[OPT_METRIC].choice), "data",
-        data->given                                ? data->text
-        : vectors->choice == DOTK_GENERATE_UNIFORM ? "uniform"
-                                                   : "clusters");
-    const int failed = json_object_update(bench->answer, what);
-
-    json_decref(what);
-    return failed ? cli_out_of_memory(args) : CLI_OK;
-}
-
-static int
-bench_search(struct bench *bench)
-{
-    const struct cli_args *const args = bench->args;
-    size_t counts[MAX_SIZES], most = 0, rows = args->value[OPT_ROWS].size;
-    size_t dim = width_or(args, 768);
-    const size_t how_many = cli_counts(args, OPT_QUERIES, MAX_SIZES, counts);
-    dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
-    dotk_vectors *file = NULL;
-    dotk_index *index = NULL;
-    int code;
-
-    if (how_many > MAX_SIZES)
-        return cli_fail(args, CLI_USAGE, "--queries lists %zu numbers: at most %d", how_many,
-                        MAX_SIZES);
-    for (size_t i = 0; i < how_many; i++)
-        most = counts[i] > most ? counts[i] : most;
-    if (args->value[OPT_DATA].given) {
-        if (args->value[OPT_ROWS].given || args->value[OPT_WIDTH].given)
-            return cli_fail(args, CLI_USAGE, "--data says how many rows and dimensions there are");
-        code = cli_open_vectors(args, args->value[OPT_DATA].text, &file);
-        if (code != CLI_OK)
-            return code;
-        rows = file->rows;
-        dim = file->dim;
-        if (rows == 0) {
-            dotk_vectors_close(file);
-            return cli_fail(args, CLI_BAD_INPUT, "%s: has no vectors", args->value[OPT_DATA].text);
-        }
-    }
-    options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
-    code = cli_report(args, dotk_index_create(bench->context, dim, &options, &index), NULL);
-    float *const queries = floats(product(most, dim, 1));
-    if (code == CLI_OK && queries == NULL)
-        code = cli_out_of_memory(args);
-    if (code == CLI_OK)
-        code = file != NULL ? file_rows(bench, index, file, most, queries)
-                            : made_rows(bench, index, rows, most, queries);
-    dotk_vectors_close(file);
-    bench->data_bytes = product(rows, dim, sizeof(float));
-    if (code == CLI_OK)
-        code = describe_search(bench, rows, dim);
-    if (code == CLI_OK)
-        code = time_searches(bench, index, queries, most, counts, how_many);
-    free(queries);
-    dotk_index_destroy(index);
-    return code;
 }
 
 /* ------------------------------------------------------------------------- */
@@ -406,9 +221,9 @@ bench_attention(struct bench *bench)
 {
     const struct cli_args *const args = bench->args;
     const size_t batch = args->value[OPT_BATCH].size, heads = args->value[OPT_HEADS].size;
-    const size_t length = args->value[OPT_LENGTH].size, dim = width_or(args, 64);
+    const size_t length = args->value[OPT_LENGTH].size, dim = bench_width(args, 64);
     const bool causal = args->value[OPT_CAUSAL].given;
-    const size_t rows = product(batch, heads, length);
+    const size_t rows = bench_product(batch, heads, length);
     const double keys = causal ? ((double)length + 1) / 2 : (double)length; /* seen by a query */
     struct attention attention = {.context = bench->context,
                                   .options = DOTK_ATTENTION_OPTIONS_INIT};
@@ -416,8 +231,8 @@ bench_attention(struct bench *bench)
 
     attention.shape = (dotk_attention_shape){batch, heads, length, length, dim, dim};
     attention.options.causal = causal;
-    bench->data_bytes = product(rows, dim, 3 * sizeof(float));
-    attention.out = floats(product(rows, dim, 1));
+    bench->data_bytes = bench_product(rows, dim, 3 * sizeof(float));
+    attention.out = bench_floats(bench_product(rows, dim, 1));
     int code = attention.out == NULL ? cli_out_of_memory(args) : CLI_OK;
     float **const inputs[3] = {&attention.q, &attention.k, &attention.v};
     for (uint64_t i = 0; i < 3 && code == CLI_OK; i++)
@@ -432,7 +247,7 @@ bench_attention(struct bench *bench)
         snprintf(result->label, sizeof result->label, "B%zu H%zu L%zu D%zu%s", batch, heads, length,
                  dim, causal ? " causal" : "");
         bench->count = 1;
-        code = result->json == NULL ? cli_out_of_memory(args) : time_and_print(bench);
+        code = result->json == NULL ? cli_out_of_memory(args) : bench_time(bench);
     }
     free(attention.q);
     free(attention.k);
@@ -477,7 +292,7 @@ dense_inputs(const struct bench *bench, struct dense *dense)
         code = random_rows(bench, dense->n, 1, 1, 3, &dense->bias);
     if (code != CLI_OK)
         return code;
-    dense->y = floats(product(dense->m, dense->n, 1));
+    dense->y = bench_floats(bench_product(dense->m, dense->n, 1));
     if (dense->y == NULL)
         return cli_out_of_memory(bench->args);
     if (!bench->args->value[OPT_PREPARED].given)
@@ -515,7 +330,7 @@ bench_dense(struct bench *bench)
         snprintf(result->label, sizeof result->label, "%zu x %zu x %zu%s", dense.m, dense.n,
                  dense.inner, dense.weights != NULL ? " prepared" : "");
         bench->count = 1;
-        code = result->json == NULL ? cli_out_of_memory(args) : time_and_print(bench);
+        code = result->json == NULL ? cli_out_of_memory(args) : bench_time(bench);
     }
     free(dense.x);
     free(dense.w);
@@ -543,14 +358,12 @@ check_options(const struct cli_args *args, size_t kind)
     static const struct {
         enum cli_option option;
         unsigned kinds;
-    } known[] = {{OPT_K, SEARCH},         {OPT_METRIC, SEARCH},
-                 {OPT_ROWS, SEARCH},      {OPT_QUERIES, SEARCH},
-                 {OPT_VECTORS, SEARCH},   {OPT_DATA, SEARCH},
-                 {OPT_BATCH, ATTENTION},  {OPT_WIDTH, SEARCH | ATTENTION},
-                 {OPT_HEADS, ATTENTION},  {OPT_LENGTH, ATTENTION},
-                 {OPT_CAUSAL, ATTENTION}, {OPT_M, DENSE},
-                 {OPT_N, DENSE},          {OPT_INNER, DENSE},
-                 {OPT_PREPARED, DENSE},   {OPT_ACTIVATION, DENSE}};
+    } known[] = {{OPT_K, SEARCH},        {OPT_METRIC, SEARCH},    {OPT_ROWS, SEARCH},
+                 {OPT_QUERIES, SEARCH},  {OPT_VECTORS, SEARCH},   {OPT_DATA, SEARCH},
+                 {OPT_SCREEN, SEARCH},   {OPT_BATCH, ATTENTION},  {OPT_WIDTH, SEARCH | ATTENTION},
+                 {OPT_HEADS, ATTENTION}, {OPT_LENGTH, ATTENTION}, {OPT_CAUSAL, ATTENTION},
+                 {OPT_M, DENSE},         {OPT_N, DENSE},          {OPT_INNER, DENSE},
+                 {OPT_PREPARED, DENSE},  {OPT_ACTIVATION, DENSE}};
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (!args->value[known[i].option].given || (known[i].kinds >> kind & 1) != 0)
@@ -575,7 +388,11 @@ verb_bench(const struct cli_args *args)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(args->operand[0], kinds[i].name) != 0)
             continue;
+        const struct cli_value *const seconds = &args->value[OPT_FMA_SECONDS];
         int code = check_options(args, i);
+        if (code == CLI_OK && !(seconds->real > 0 && seconds->real <= 60))
+            code = cli_fail(args, CLI_USAGE, "--fma-seconds is %s: give seconds above 0, up to 60",
+                            seconds->text);
         if (code == CLI_OK)
             code = cli_context(args, &bench.context);
         if (code != CLI_OK)

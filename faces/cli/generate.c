@@ -103,7 +103,9 @@ static const struct {
     FIELD(BENCH, "machine.fma_gflop_per_s_one_thread", "the same on one thread"),
     FIELD(BENCH, "machine.clock_ghz", "the clock meanwhile"),
     FIELD(BENCH, "machine.flop_per_cycle", "of one thread"),
+    FIELD(BENCH, "screen", "search: as --screen"),
     FIELD(BENCH, "results[].queries", "search: the batch size"),
+    FIELD(BENCH, "results[].rescored", "search, with --screen: rows scored in f32, a query"),
     FIELD(BENCH, "results[].path", "search: the way it took"),
     FIELD(BENCH, "results[].kernel", "search: the kernel that ran"),
     FIELD(BENCH, "results[].batch", "attention: batch entries"),
@@ -121,6 +123,7 @@ static const struct {
     FIELD(BENCH, "results[].gflop_per_s", "GFLOP in a second"),
     FIELD(BENCH, "results[].fraction_of_read", "of what the machine reads at best"),
     FIELD(BENCH, "results[].fraction_of_fma", "of what the machine multiplies and adds at best"),
+    FIELD(BENCH, "results[].fraction_of_int8", "in its place with --screen: of three times that"),
 #undef FIELD
 };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))

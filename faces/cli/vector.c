@@ -147,8 +147,13 @@ verb_vector(const struct cli_args *args)
     const bool as_json = args->value[OPT_JSON].given;
     struct vector a = {0}, b = {0};
     struct answer answer = {NULL, false};
-    int code = parse_vector(args, args->operand[0], &a);
+    int code = CLI_OK;
 
+    if (args->operand_count > 1 && args->value[OPT_TEMPERATURE].given)
+        code = cli_fail(args, CLI_USAGE,
+                        "--temperature goes with one vector: of two no softmax is taken");
+    if (code == CLI_OK)
+        code = parse_vector(args, args->operand[0], &a);
     if (code == CLI_OK && args->operand_count > 1)
         code = parse_vector(args, args->operand[1], &b);
     if (code == CLI_OK && as_json) {

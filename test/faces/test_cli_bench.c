@@ -51,6 +51,8 @@ answer(const char *bench, size_t results)
     const json_t *const machine = json_object_get(json, "machine");
     const json_t *const list = json_object_get(json, "results");
     const char *const isa = getenv("DOTK_ISA");
+    const char *const screen = json_string_value(json_object_get(json, "screen"));
+    const bool screened = screen != NULL && strcmp(screen, "none") != 0;
     size_t i;
     json_t *result;
 
@@ -70,7 +72,7 @@ answer(const char *bench, size_t results)
         const double ms = number(result, "ms");
         assert_true(ms > 0);
         assert_true(number(result, "fraction_of_read") > 0);
-        assert_true(number(result, "fraction_of_fma") > 0);
+        assert_true(number(result, screened ? "fraction_of_int8" : "fraction_of_fma") > 0);
         assert_true(number(result, "gb_per_s") > 0);
         assert_true(number(result, "gflop_per_s") > 0);
     }
@@ -98,6 +100,7 @@ search_times_each_batch(void **state)
     assert_true(number(json, "rows") == 500 && number(json, "dim") == 24 && number(json, "k") == 4);
     assert_text(json, "metric", "dot");
     assert_text(json, "data", "clusters");
+    assert_text(json, "screen", "none");
     for (size_t i = 0; i < 2; i++) {
         const json_t *const result = json_array_get(json_object_get(json, "results"), i);
         assert_true(number(result, "queries") == queries[i]);
@@ -106,6 +109,32 @@ search_times_each_batch(void **state)
         assert_non_null(json_string_value(json_object_get(result, "kernel")));
     }
     json_decref(json);
+}
+
+/* A byte a value is read, and an operation counts as a third of one in f32. */
+static void
+screened_search_is_held_against_int8(void **state)
+{
+    (void)state;
+    measure("bench search --rows 3000 --dim 64 --queries 3,20 --screen int8 --json");
+    json_t *const json = answer("search", 2);
+    const double fma = number(json_object_get(json, "machine"), "fma_gflop_per_s");
+    assert_text(json, "screen", "int8");
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *const result = json_array_get(json_object_get(json, "results"), i);
+        const double queries = i == 0 ? 3 : 20;
+        assert_work(result, 2 * queries * 3000 * 64, (4 * queries + 3000) * 64);
+        assert_text(result, "path", "screened");
+        assert_true(number(result, "rescored") >= 10 && number(result, "rescored") <= 3000);
+        assert_null(json_object_get(result, "fraction_of_fma"));
+        const double reached = number(result, "gflop_per_s") / (3 * fma);
+        assert_true(fabs(number(result, "fraction_of_int8") / reached - 1) < 0.9);
+    }
+    json_decref(json);
+    measure("bench search --rows 100 --dim 8 --queries 1 --screen int8");
+    assert_contains(ran.out, "of int8");
+    dotk("bench dense --screen int8" QUICK);
+    assert_refused(2, "--screen goes with 'bench search'");
 }
 
 static void
@@ -197,7 +226,7 @@ nonsense_is_refused(void **state)
     dotk("bench search --dim 70000 --rows 1" QUICK);
     assert_refused(2, "dim is 70000");
     dotk("bench dense --m 2 --n 2 --inner 2 --fma-seconds -1");
-    assert_refused(2, "fma_seconds is -1");
+    assert_refused(2, "--fma-seconds is -1");
 }
 
 int
@@ -205,6 +234,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(search_times_each_batch),
+        cmocka_unit_test(screened_search_is_held_against_int8),
         cmocka_unit_test(search_takes_a_file),
         cmocka_unit_test(attention_counts_what_is_not_masked),
         cmocka_unit_test(dense_takes_both_kinds_of_weights),

@@ -140,6 +140,8 @@ test_one_vector(void **state)
     dotk("vector 3,4 --temperature 1e-3");
     assert_clean();
     assert_string_equal(ran.out, "norm         5\nunit         0.6,0.8\nsoftmax      0,1\n");
+    dotk("vector 3,4 5,6 --temperature 2");
+    assert_refused(2, "--temperature goes with one vector");
     dotk("vector 3,4 --temperature 0");
     assert_refused(2, "temperature");
     assert_string_equal(ran.out, ""); /* nothing before the refusal */

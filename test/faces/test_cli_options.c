@@ -261,7 +261,7 @@ test_json_fields_are_documented(void **state)
 {
     (void)state;
     static const struct {
-        const char *verb, *lines[3];
+        const char *verb, *lines[4];
     } cases[] = {
         {"grep", {"grep -j 'fruit and vegetables' fruit.txt"}},
         {"knn", {"knn j.npy j.npy -k 1 --json"}},
@@ -269,6 +269,8 @@ test_json_fields_are_documented(void **state)
         {"inspect", {"inspect j.npy --json"}},
         {"bench",
          {"bench search --rows 50 --dim 8 --queries 1 --json --rounds 1 --fma-seconds 0.005",
+          "bench search --rows 50 --dim 8 --queries 1 --json --rounds 1 --fma-seconds 0.005 "
+          "--screen int8",
           "bench attention --heads 1 --length 20 --dim 8 --json --rounds 1 --fma-seconds 0.005",
           "bench dense --m 4 --n 4 --inner 4 --json --rounds 1 --fma-seconds 0.005"}}};
     char *const page = read_whole(DOTK_SOURCE "/doc/cli.md", NULL);
@@ -277,7 +279,7 @@ test_json_fields_are_documented(void **state)
     save_text("fruit.txt", "Apples and pears are fruit.\n\nLeeks are vegetables, fruit is not.\n");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char *const rows = json_section(page, cases[i].verb);
-        for (size_t j = 0; j < 3 && cases[i].lines[j] != NULL; j++) {
+        for (size_t j = 0; j < 4 && cases[i].lines[j] != NULL; j++) {
             dotk("%s", cases[i].lines[j]);
             /* A busy machine makes bench fail, after its object. */
             assert_true(ran.code == 0 || strcmp(cases[i].verb, "bench") == 0);
