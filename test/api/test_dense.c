@@ -2,11 +2,9 @@
  * test_dense.c - dense layers as a caller sees them: against double precision, bit against bit,
  * without allocating, and with arguments that must be refused
  */
-#include "support.h"
+#include "contexts.h"
 
 #include <dotk/dense.h>
-
-static dotk_context *one, *two, *four; /* contexts by threads */
 
 /* ------------------------------------------------------------------------- */
 /*  A layer                                                                  */
@@ -588,31 +586,6 @@ test_bad_arguments(void **state)
     dotk_dense_destroy(NULL);
 }
 
-static int
-make_contexts(void **state)
-{
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-
-    (void)state;
-    options.threads = 1;
-    assert_ok(dotk_context_create(&options, &one));
-    options.threads = 2;
-    assert_ok(dotk_context_create(&options, &two));
-    options.threads = 4;
-    assert_ok(dotk_context_create(&options, &four));
-    return 0;
-}
-
-static int
-free_contexts(void **state)
-{
-    (void)state;
-    dotk_context_destroy(one);
-    dotk_context_destroy(two);
-    dotk_context_destroy(four);
-    return 0;
-}
-
 int
 main(void)
 {
@@ -631,5 +604,5 @@ main(void)
         cmocka_unit_test(test_cancelling),
         cmocka_unit_test(test_bad_arguments),
     };
-    return cmocka_run_group_tests(tests, make_contexts, free_contexts);
+    return cmocka_run_group_tests(tests, make_contexts, drop_contexts);
 }
