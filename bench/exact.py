@@ -152,7 +152,7 @@ class Bench:
 
     def times(self, contenders, *arguments):
         """{name: milliseconds} of interleaved rounds, and {name: answer}."""
-        spent, wanted, answers = {}, {}, {}
+        spent, wanted, answers = {contender.name: [] for contender in contenders}, {}, {}
         for turn in range(ROUNDS + 1):
             for contender in contenders:
                 name = contender.name
@@ -165,7 +165,7 @@ class Bench:
                 if turn == 0:    # warms up, and counts only where it is the only round
                     wanted[name] = min(ROUNDS, int(SECONDS / seconds))
                 if turn > 0 or wanted[name] == 0:
-                    spent.setdefault(name, []).append(seconds * 1e3)
+                    spent[name].append(seconds * 1e3)
         return {name: {"ms": round(statistics.median(ms), 4), "rounds": len(ms),
                        "least": round(min(ms), 4), "most": round(max(ms), 4)}
                 for name, ms in spent.items()}, answers
