@@ -33,7 +33,7 @@ import time
 
 import rivals
 import numpy as np
-from library import CLUSTERS, DOT, L2, METRICS, UNIFORM, DotkIndex, Library
+from library import CLUSTERS, DOT, L2, METRICS, UNIFORM, DotkIndex, Library, constant
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = ROOT / "build" / "data"    # what tools/prepare-data makes
@@ -46,6 +46,7 @@ MOST = {"faiss SQ8": 64, "usearch": 64, "numpy": 1024}    # queries; the others 
 CHECKED = 16          # queries of a case that are compared with double precision
 RECALLED = 256        # queries that recall is taken over
 PASSING = (0.01, 0.10, 0.50)
+INT8 = constant("DOTK_SCREEN_INT8")
 STORES = {"f16": 1, "bf16": 2, "int8": 4}    # dotk_type
 
 
@@ -218,7 +219,7 @@ class Bench:
         for part in PASSING:
             passing = np.random.default_rng(1).random(len(self.data.rows)) < part
             result, answers = self.case("filter", [plain, screened, flat], queries, passing,
-                                        passing=part)
+                                        part=part)
             what = f"{part:.0%} passing, {self.threads} threads"
             self.compare(answers, plain.name, screened.name, what)
             self.data.check(*answers[plain.name], f"{self.data.name}, {what}", passing)
@@ -248,7 +249,7 @@ class Bench:
             store.close()
 
     def run(self):
-        plain, screened = self.dotk("dotk f32"), self.dotk("dotk int8 screen", screen=1)
+        plain, screened = self.dotk("dotk f32"), self.dotk("dotk int8 screen", screen=INT8)
         flat = rivals.Faiss("faiss flat", self.l2, self.data.rows)
         yield from self.search(plain, screened, flat)
         if self.data.filtered:

@@ -1,60 +1,50 @@
 """library.py: the functions of libdotk.so that bench/exact.py calls, through ctypes.
 
-The structures are those of include/dotk/base.h, search.h and machine.h, field by field. A field that
-this file does not know is at the end of a structure and keeps its default.
+Structures and constants are read from include/dotk, so that a field more there is one more here.
 """
 import ctypes
+import pathlib
+import re
 import sys
 
 import numpy as np
 
+INCLUDE = pathlib.Path(__file__).resolve().parent.parent / "include" / "dotk"
+HEADERS = re.sub(r"/\*.*?\*/", "", "".join((INCLUDE / name).read_text() for name in (
+    "base.h", "search.h", "machine.h")), flags=re.DOTALL)
+TYPES = {"size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32,
+         "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double}
+
+
+def structure(name):
+    """The struct of that name as the headers have it; enums are ints, pointers are addresses."""
+    fields = []
+    for line in re.search(rf"struct {name} {{(.*?)}}", HEADERS, re.DOTALL)[1].split(";")[:-1]:
+        if "*" in line:
+            kind, names = ctypes.c_void_p, [re.search(r"\*\s*(\w+)", line)[1]]
+        else:
+            first, rest = line.split(None, 1)
+            kind, names = TYPES.get(first, ctypes.c_int), rest.split(",")
+        fields += [(field.strip(), kind) for field in names]
+    return type(name, (ctypes.Structure,), {"_fields_": fields})
+
+
+def constant(name):
+    return int(re.search(rf"\b{name} = (\d+)", HEADERS)[1])
+
+
+ContextOptions = structure("dotk_context_options")
+IndexOptions = structure("dotk_index_options")
+Filter = structure("dotk_filter")
+Stats = structure("dotk_search_stats")
+SearchParams = structure("dotk_search_params")
+MachineOptions = structure("dotk_machine_options")
+Reading = structure("dotk_machine_reading")
+GenerateOptions = structure("dotk_generate_options")
+
+DOT, L2 = constant("DOTK_METRIC_DOT"), constant("DOTK_METRIC_L2")
 METRICS = ("dot", "cosine", "l2")
-DOT, L2 = 0, 2
-CLUSTERS, UNIFORM = 0, 1
-
-
-class ContextOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("threads", ctypes.c_uint32),
-                ("isa", ctypes.c_char_p), ("progress", ctypes.c_void_p),
-                ("progress_user", ctypes.c_void_p)]
-
-
-class IndexOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("kind", ctypes.c_int), ("metric", ctypes.c_int),
-                ("expect_unit", ctypes.c_int32), ("screen", ctypes.c_int)]
-
-
-class Filter(ctypes.Structure):
-    _fields_ = [("bitmap", ctypes.c_void_p), ("bitmap_bits", ctypes.c_size_t),
-                ("ids", ctypes.c_void_p), ("id_count", ctypes.c_size_t)]
-
-
-class Stats(ctypes.Structure):
-    _fields_ = [("rows_scored", ctypes.c_uint64), ("rows_filtered", ctypes.c_uint64),
-                ("candidates", ctypes.c_uint64), ("rows_rescored", ctypes.c_uint64),
-                ("seconds", ctypes.c_double), ("path", ctypes.c_char_p),
-                ("kernel", ctypes.c_char_p),
-                ("later", ctypes.c_uint64 * 8)]    # room for what a later library counts
-
-
-class SearchParams(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("filter", ctypes.POINTER(Filter)),
-                ("clip_at_zero", ctypes.c_int32), ("stats", ctypes.POINTER(Stats))]
-
-
-class MachineOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("read_bytes", ctypes.c_size_t),
-                ("fma_seconds", ctypes.c_double)]
-
-
-class Reading(ctypes.Structure):
-    _fields_ = [("read", ctypes.c_double), ("fma", ctypes.c_double),
-                ("fma_one_thread", ctypes.c_double), ("clock", ctypes.c_double)]
-
-
-class GenerateOptions(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("kind", ctypes.c_int),
-                ("queries", ctypes.c_int32), ("seed", ctypes.c_uint64), ("first", ctypes.c_uint64)]
+CLUSTERS, UNIFORM = constant("DOTK_GENERATE_CLUSTERS"), constant("DOTK_GENERATE_UNIFORM")
 
 
 def options(structure, /, **values):
@@ -119,11 +109,11 @@ class DotkIndex:
         """'passing': for each row whether it may be found, as booleans; None: all of them."""
         n = len(queries)
         ids, scores = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
-        params = options(SearchParams, stats=ctypes.pointer(self.stats))
+        params = options(SearchParams, stats=ctypes.addressof(self.stats))
         if passing is not None:
             bitmap = np.packbits(passing, bitorder="little")
-            params.filter = ctypes.pointer(Filter(bitmap=bitmap.ctypes.data,
-                                                  bitmap_bits=len(passing)))
+            chosen = Filter(bitmap=bitmap.ctypes.data, bitmap_bits=len(passing))
+            params.filter = ctypes.addressof(chosen)
         self.library.call("dotk_index_search", self.index, ctypes.c_size_t(n), pointer(queries),
                           ctypes.c_size_t(0), ctypes.c_size_t(k), ctypes.byref(params),
                           pointer(ids), pointer(scores), None)
