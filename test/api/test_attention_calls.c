@@ -310,7 +310,13 @@ test_cancel(void **state)
         options.progress = cancel_at_third;
         options.progress_user = &calls;
         assert_ok(dotk_context_create(&options, &context));
-        assert_status(forward(context, &p), DOTK_CANCELLED);
+        /* Only the calling thread reports, and the other one may have done the work before it. */
+        dotk_status status = DOTK_OK;
+        for (int turn = 0; turn < 100 && status == DOTK_OK; turn++) {
+            calls = 0;
+            status = forward(context, &p);
+        }
+        assert_status(status, DOTK_CANCELLED);
         calls = -1000000;
         assert_ok(forward(context, &p));
         check(&p, 50);
