@@ -139,10 +139,26 @@ def machine_lines():
             + " ".join(lines) + f" Rivals: {versions}."]
 
 
+def summary_table():
+    """What README shows: one thread, clusters, and who is fastest beside us."""
+    rows = []
+    for result in cases("search"):
+        if result["data"] != "clusters" or result["threads"] != 1 or result["queries"] in (128, 256):
+            continue
+        name, rival = min(((name, time["ms"]) for name, time in result["times"].items()
+                           if not name.startswith("dotk")), key=lambda pair: pair[1])
+        rows.append([f"{result['queries']:,} × {result['rows']:,} × {result['dim']}",
+                     number(ms(result, SCREEN)), number(ms(result, PLAIN)), number(ms(result, FLAT)),
+                     f"{number(rival)} ({name})"])
+    return table(["one thread, queries × rows × dimension, ms", "screen = int8", "plain f32",
+                  "faiss IndexFlat", "the fastest of the others"], rows)
+
+
 def once_measured(lines):
     return lambda: lines() if load("exact") else ["Not measured."]
 
 
 TABLES = {name: once_measured(lines) for name, lines in {
+    "exact-summary": summary_table,
     "exact-machine": machine_lines, "exact-search": search_table, "exact-rivals": rivals_table,
     "exact-ahead": ahead_lines, "exact-filter": filter_table, "exact-store": store_table}.items()}
