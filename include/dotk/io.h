@@ -125,8 +125,8 @@ DOTK_API void dotk_vectors_close(dotk_vectors *vectors);
  *                a struct of your own with data, rows, dim and, where they are wanted, stride and
  *                axes with shape (which .npy keeps); the rest is zero
  *     type       of the elements; DOTK_RAW_NONE: the default of the table. f32 is rounded to f16
- *                and bf16, to nearest even; what the file had in f64 has been rounded to f32 before.
- *                To u8 and i8 nothing is rounded; -0 becomes 0
+ *                and bf16, to nearest even, and f64 to f32 before that. To u8 and i8 nothing is
+ *                rounded; -0 becomes 0
  *
  * Work is done in blocks: memory does not grow with the file. The file appears whole or not at
  * all, as with dotk_npy_save().

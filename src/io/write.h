@@ -7,8 +7,8 @@
 /*
  * Stores values in the element's form, on any boundary; halves are rounded to nearest even. Returns
  * how many: fewer than 'count', and nothing is stored, when one cannot be held (not whole or out of
- * range in u8 and i8, where -0 is 0; finite and beyond the range of f16 and bf16), which is then the
- * number of the first such value. 'element' is F32, F16, BF16, U8 or I8.
+ * range in u8 and i8, where -0 is 0; finite and beyond the range of f16 and bf16), which is
+ * then the number of the first such value. 'element' is F32, F16, BF16, U8 or I8.
  */
 size_t dk_encode(enum dk_element element, const float *from, size_t count, uint8_t *out);
 
