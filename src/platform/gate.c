@@ -158,8 +158,8 @@ bool
 dk_gate_try_clear(struct dk_gate *gate)
 {
     lock(gate);
-    gate->closed = gate->inside == 0;
-    const bool clear = gate->closed;
+    const bool clear = gate->inside == 0;
+    gate->closed = gate->closed || clear;
     pthread_mutex_unlock(&gate->mutex);
     return clear;
 }

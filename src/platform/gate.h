@@ -36,7 +36,7 @@ void dk_gate_leave(struct dk_gate *gate);
 void dk_gate_begin(struct dk_gate *gate);
 void dk_gate_stop(struct dk_gate *gate);
 void dk_gate_clear(struct dk_gate *gate);
-bool dk_gate_try_clear(struct dk_gate *gate); /* false, and open, while somebody is inside */
+bool dk_gate_try_clear(struct dk_gate *gate); /* false, and as it was: somebody is inside */
 void dk_gate_open(struct dk_gate *gate);
 void dk_gate_end(struct dk_gate *gate);
 
