@@ -19,6 +19,7 @@
  *           callee. Every destroy function accepts NULL.
  * Threads   *pure*: touches only its arguments, call it from anywhere;
  *           *shared-read*: any number of such calls at once on one object;
+ *           *shared-write*: also together with those; waits for other such calls;
  *           *exclusive*: no other call on that object at the same time.
  * Options   A struct whose first member is struct_size; zero is the default of
  *           every other member. Start from the *_INIT macro. NULL: all defaults.

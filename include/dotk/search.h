@@ -15,6 +15,14 @@
  *
  * A flat search is exact, and its bits are the same for any number of threads, batch
  * size and instruction set (see dotk/vector.h for the order of additions).
+ *
+ * Rows may be added and removed while searches run. A shared-read call sees the index as
+ * it is when the call begins, each change whole or not at all, and goes on seeing that.
+ * Changes wait for each other. Where rows have to move (arrays grow, gaps of removed rows
+ * are closed) or are updated, a change waits for the searches that have begun, and those
+ * that begin meanwhile wait for it; so never change an index from a progress function
+ * that one of its searches calls. A child that was forked while another thread changed an
+ * index may do nothing with it but destroy it.
  */
 #ifndef DOTK_SEARCH_H
 #define DOTK_SEARCH_H
@@ -103,7 +111,8 @@ DOTK_API void dotk_index_destroy(dotk_index *index);
  * add that adds a row.
  *
  * Memory:  copies rows and ids. n = 0 is fine and does nothing.
- * Threads: exclusive.
+ * Threads: shared-write; waits for searches only when the arrays have to grow, by half
+ *          or more each time.
  * Errors:  DOTK_BAD_ARGUMENT (a bad row, an id below 0 or twice in the call, ids given
  *          to an index that assigns its own or the reverse), DOTK_EXISTS (an id is
  *          present), DOTK_NO_MEMORY. Nothing is added then.
@@ -113,16 +122,21 @@ DOTK_API dotk_status dotk_index_add(dotk_index *index, size_t n, const float *ro
 
 /*
  * Replaces the rows of n distinct ids that are present.
- * Memory, Threads: as dotk_index_add(). Errors: also DOTK_NOT_FOUND (an id is absent);
- * nothing is changed then.
+ * Memory:  as dotk_index_add().
+ * Threads: shared-write; waits for the searches that have begun.
+ * Errors:  as dotk_index_add(), and DOTK_NOT_FOUND (an id is absent); nothing is changed
+ *          then.
  */
 DOTK_API dotk_status dotk_index_update(dotk_index *index, size_t n, const float *rows,
                                        size_t stride, const int64_t *ids);
 
 /*
- * Removes the rows of n distinct ids; later rows move up into the space.
- * Threads: exclusive. Errors: DOTK_NOT_FOUND (an id is absent), DOTK_BAD_ARGUMENT (an id
- * twice), DOTK_NO_MEMORY; nothing is removed then.
+ * Removes the rows of n distinct ids. Their space is used again once they are more than a
+ * sixteenth of all, if no search is under way then, or else once they are a quarter.
+ *
+ * Threads: shared-write; waits for searches only in the latter case.
+ * Errors:  DOTK_NOT_FOUND (an id is absent), DOTK_BAD_ARGUMENT (an id twice),
+ *          DOTK_NO_MEMORY; nothing is removed then.
  */
 DOTK_API dotk_status dotk_index_remove(dotk_index *index, size_t n, const int64_t *ids);
 
