@@ -115,7 +115,8 @@ best_k_of_every_query(void **unused)
         scores.queries = 1 + test_random_below(&state, round % 5 == 0 ? MOST_QUERIES : 9);
         random_scores(&scores, &state, shuffled);
         const size_t k = 1 + test_random_below(&state, scores.keys + 3);
-        assert_ok(dk_topk_init(&topk, &call, scores.queries, k, scores.ids, !shuffled));
+        assert_ok(
+            dk_topk_init(&topk, &call, scores.queries, k, scores.keys, scores.ids, !shuffled));
         naive_scan(&scores, &topk.epilogue, call.slots, &state);
         assert_ok(dk_topk_finish(&topk, &call, round % 5));
         for (size_t q = 0; q < scores.queries; q++) {
@@ -141,7 +142,7 @@ positions_serve_as_ids(void **unused)
     size_t count;
 
     (void)unused;
-    assert_ok(dk_topk_init(&topk, &call, 1, 2, NULL, true));
+    assert_ok(dk_topk_init(&topk, &call, 1, 2, 5, NULL, true));
     for (size_t i = 0; i < 5; i++) {
         if (score[i] > topk.epilogue.thresholds(&topk.epilogue, 0)[0])
             topk.epilogue.take(&topk.epilogue, 0, 0, i, score[i]);
@@ -203,6 +204,28 @@ range_keeps_what_reaches_the_threshold(void **unused)
     }
 }
 
+/* Hits in one of several orders; few values, so that ids decide often. */
+static void
+arrange(struct dk_hit *hits, size_t n, size_t order, uint64_t *state)
+{
+    const size_t values = 1 + test_random_below(state, n + 1);
+
+    for (size_t i = 0; i < n; i++)
+        hits[i] = (struct dk_hit){(int64_t)i, (float)test_random_below(state, values)};
+    for (size_t i = n; order == 0 && i > 1; i--) {
+        const size_t j = test_random_below(state, i);
+        const struct dk_hit hit = hits[i - 1];
+        hits[i - 1] = hits[j];
+        hits[j] = hit;
+    }
+    for (size_t i = 0; order > 0 && i < n; i++) {
+        const size_t pipe = i < n / 2 ? i : n - i;
+        hits[i].score = (float)(order == 1 ? i : order == 2 ? n - i : order == 3 ? pipe : i % 3);
+    }
+    for (size_t i = 0; order == 5 && i < n; i++) /* no pivot parts them: heapsort has to */
+        hits[i] = (struct dk_hit){i % 100 == 50, 1};
+}
+
 static void
 sorting_is_exact(void **unused)
 {
@@ -211,18 +234,35 @@ sorting_is_exact(void **unused)
 
     (void)unused;
     for (size_t n = 0; n < MOST_KEYS; n++) {
-        for (size_t i = 0; i < n; i++)
-            hits[i] = (struct dk_hit){(int64_t)i, (float)test_random_below(&state, 1 + n / 2)};
-        for (size_t i = n; i > 1; i--) {
-            const size_t j = test_random_below(&state, i);
-            const struct dk_hit hit = hits[i - 1];
-            hits[i - 1] = hits[j];
-            hits[j] = hit;
+        for (size_t order = 0; order < 6; order++) {
+            arrange(hits, n, order, &state);
+            memcpy(expected, hits, sizeof hits);
+            qsort(expected, n, sizeof *expected, compare_hits);
+            dk_hits_sort(hits, n);
+            assert_same_hits(hits, expected, n);
         }
-        memcpy(expected, hits, sizeof hits);
-        qsort(expected, n, sizeof *expected, compare_hits);
-        dk_hits_sort(hits, n);
-        assert_same_hits(hits, expected, n);
+    }
+}
+
+static void
+selecting_is_exact(void **unused)
+{
+    uint64_t state = 6;
+    struct dk_hit hits[MOST_KEYS] = {{0}}, expected[MOST_KEYS];
+
+    (void)unused;
+    for (size_t n = 1; n < MOST_KEYS; n++) {
+        for (size_t order = 0; order < 6; order++) {
+            const size_t k = 1 + test_random_below(&state, n);
+            arrange(hits, n, order, &state);
+            memcpy(expected, hits, sizeof hits);
+            qsort(expected, n, sizeof *expected, compare_hits);
+            dk_hits_select(hits, n, k);
+            assert_same_hits(hits + k - 1, expected + k - 1, 1);
+            qsort(hits, k, sizeof *hits, compare_hits);
+            qsort(hits + k, n - k, sizeof *hits, compare_hits);
+            assert_same_hits(hits, expected, n);
+        }
     }
 }
 
@@ -231,6 +271,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sorting_is_exact),
+        cmocka_unit_test(selecting_is_exact),
         cmocka_unit_test(best_k_of_every_query),
         cmocka_unit_test(positions_serve_as_ids),
         cmocka_unit_test(range_keeps_what_reaches_the_threshold),

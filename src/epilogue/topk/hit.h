@@ -42,8 +42,8 @@ dk_heap_sink(struct dk_hit *heap, size_t n, size_t hole, struct dk_hit hit)
 /* Makes n hits in any order a heap. */
 void dk_heap_build(struct dk_hit *hits, size_t n);
 
-/* Takes the worst hits off a heap of n, each to where it stood last, until 'left' >= 1 are left. */
-void dk_heap_sort(struct dk_hit *heap, size_t n, size_t left);
+/* Moves the best k of n hits, 1 <= k <= n, to the front, the worst of them to hits[k - 1]. */
+void dk_hits_select(struct dk_hit *hits, size_t n, size_t k);
 
 /* Sorts n hits in any order (a heap, too) best first, in place. */
 void dk_hits_sort(struct dk_hit *hits, size_t n);

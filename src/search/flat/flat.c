@@ -191,9 +191,10 @@ struct route {
  * left over does not go another way than the rest; where they are large, in whole panels.
  */
 static size_t
-batch_of(const struct dotk_index *index, const struct dk_call *call, size_t n, size_t k)
+batch_of(const struct dotk_index *index, const struct dk_call *call, size_t n, size_t k,
+         size_t passing)
 {
-    const size_t bytes = dk_max(1, dk_topk_query_bytes(call->slots, k));
+    const size_t bytes = dk_max(1, dk_topk_query_bytes(call->slots, k, passing));
     const size_t by_lists = dk_max(1, LIST_BYTES / bytes);
     const size_t most = dk_min(dk_scan_batch(index->dim), by_lists);
     const size_t even = (n - 1) / ((n - 1) / most + 1) + 1;
@@ -241,10 +242,11 @@ route_begin(struct route *route, const struct flat *flat, const struct dk_reques
     if (status != DOTK_OK || route->passing == 0 || request->n == 0)
         return status;
     route->k = dk_min(request->k, route->passing);
-    route->batch = batch_of(index, call, request->n, route->k);
+    route->batch = batch_of(index, call, request->n, route->k, route->passing);
     route->batches = (request->n - 1) / route->batch + 1;
     if (route->k > 0) /* a range search has no lists */
-        route->finish_runs = dk_topk_finish_runs(call->slots, route->batch, route->k);
+        route->finish_runs = dk_topk_finish_runs(call->slots, route->batch, route->k,
+                                                 route->passing);
     const size_t first = dk_min(route->batch, request->n);
     if (index->screen == DOTK_SCREEN_INT8) {
         route->path = "screened";
@@ -316,7 +318,7 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
     dotk_status status = dk_call_begin(flat->base.context, &call);
     if (status != DOTK_OK)
         return status;
-    status = dk_topk_init(&topk, &call, n, route->k, route->ids, route->ascending);
+    status = dk_topk_init(&topk, &call, n, route->k, route->passing, route->ids, route->ascending);
     if (status == DOTK_OK) {
         call.part = first / route->batch * runs;
         call.parts = route->batches * runs;
