@@ -41,12 +41,13 @@ ROUNDS = 5
 SECONDS = 6.0         # what takes longer than a share of this is run fewer times, but at least once
 REST = 0.02           # between runs: threads of the one before may still be spinning
 THREADS = (1, 2)
+LARGE = ("clusters", "uniform")
 MANY = (1, 8, 64, 128, 256, 1024, 4096)
-MOST = {"faiss SQ8": 64, "usearch": 64, "numpy": 1024}    # queries; the others take all
+MOST = {"dotk int4 screen": 64, "faiss SQ8": 64, "usearch": 64, "numpy": 1024}    # queries
 CHECKED = 16          # queries of a case that are compared with double precision
 RECALLED = 256        # queries that recall is taken over
 PASSING = (0.01, 0.10, 0.50)
-INT8 = constant("DOTK_SCREEN_INT8")
+INT8, INT4 = constant("DOTK_SCREEN_INT8"), constant("DOTK_SCREEN_INT4")
 STORES = {"f16": 1, "bf16": 2, "int8": 4}    # dotk_type
 
 
@@ -119,7 +120,7 @@ def sets(library, scale, names):
         return Set("googlenews", DOT, rows, np.ascontiguousarray(rows[::8]), (1, 8, 64, 256),
                    stored=True)
 
-    makers = {"clusters": lambda: made("clusters", CLUSTERS, MANY, filtered=True, stored=False),
+    makers = {"clusters": lambda: made("clusters", CLUSTERS, MANY, filtered=True, stored=True),
               "uniform": lambda: made("uniform", UNIFORM, MANY), "alike": alike, "small": small,
               "mnist": mnist, "googlenews": googlenews}
     if set(names) - set(makers):
@@ -198,16 +199,21 @@ class Bench:
             sys.exit(f"exact.py: {self.data.name}, {what}: {other} and {one} differ")
 
     def search(self, plain, screened, flat):
-        data = self.data
-        others = [rivals.Faiss("faiss SQ8", self.l2, data.rows), rivals.Numpy(self.l2, data.rows),
-                  rivals.Usearch(self.l2, data.rows, self.threads)]
+        data, others = self.data, []
+        if data.name != "alike":    # which only compares dotk with itself
+            others = [rivals.Faiss("faiss SQ8", self.l2, data.rows), rivals.Numpy(self.l2, data.rows),
+                      rivals.Usearch(self.l2, data.rows, self.threads)]
+        if INT4 and data.name in LARGE:
+            others.append(self.dotk("dotk int4 screen", screen=INT4))
         for count in data.counts:
-            contenders = [plain, screened, flat, *(
-                other for other in others if count <= MOST[other.name] and data.name != "alike")]
+            contenders = [plain, screened, flat,
+                          *(other for other in others if count <= MOST[other.name])]
             result, answers = self.case("search", contenders,
                                         np.ascontiguousarray(data.queries[:count]))
             what = f"{count} queries, {self.threads} threads"
-            self.compare(answers, plain.name, screened.name, what)
+            for name in answers:
+                if name.endswith("screen"):
+                    self.compare(answers, plain.name, name, what)
             data.check(*answers[plain.name], f"{data.name}, {what}")
             result["rescored_per_query"] = round(screened.stats.rows_rescored / count, 1)
             yield result

@@ -30,7 +30,9 @@ def structure(name):
 
 
 def constant(name):
-    return int(re.search(rf"\b{name} = (\d+)", HEADERS)[1])
+    """Its number, or None where the headers have no such constant."""
+    found = re.search(rf"\b{name} = (\d+)", HEADERS)
+    return int(found[1]) if found else None
 
 
 ContextOptions = structure("dotk_context_options")

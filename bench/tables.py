@@ -47,7 +47,7 @@ class Floors:
         if floor is None and ceiling is None:
             return number(value)
         fine = (floor is None or value >= floor) and (ceiling is None or value <= ceiling)
-        bar = f"≥ {floor:g}" if floor is not None else f"≤ {ceiling:g}"
+        bar = f"≥ {floor:.2g}" if floor is not None else f"≤ {ceiling:.2g}"
         if not fine:
             self.missed.append(f"{what}: {value:.4g}, {bar} is wanted")
         return f"{number(value)} ({bar})" if fine else f"**{number(value)} missed** ({bar})"
