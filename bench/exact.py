@@ -48,7 +48,7 @@ CHECKED = 16          # queries of a case that are compared with double precisio
 RECALLED = 256        # queries that recall is taken over
 PASSING = (0.01, 0.10, 0.50)
 INT8, INT4 = constant("DOTK_SCREEN_INT8"), constant("DOTK_SCREEN_INT4")
-STORES = {"f16": 1, "bf16": 2, "int8": 4}    # dotk_type
+STORES = {name: constant("DOTK_STORE_" + name.upper()) for name in ("f16", "bf16", "int8")}
 
 
 class Set:
@@ -193,6 +193,15 @@ class Bench:
               file=sys.stderr, flush=True)
         return result, answers
 
+    def check_store(self, store):
+        """What is kept is rounded, but the search of it is exact: as one of f32 that has these rows."""
+        data, asked = self.data, np.ascontiguousarray(self.data.queries[:64])
+        kept = DotkIndex("as kept", self.library, self.context, data.metric,
+                         store.rows(*data.rows.shape))
+        self.compare({index.name: index.search(asked, data.k) for index in (kept, store)},
+                     kept.name, store.name, "64 queries")
+        kept.close()
+
     def compare(self, answers, one, other, what):
         """Ids and bits of scores."""
         if any(a.tobytes() != b.tobytes() for a, b in zip(answers[one], answers[other])):
@@ -235,13 +244,16 @@ class Bench:
             yield result
 
     def store(self, plain):
-        """What is kept is rounded, so answers are near the exact ones: recall says how near."""
+        """Answers of rounded rows are near the exact ones: recall says how near."""
         data, stores, memory = self.data, [], {}
         for name in (*STORES, "faiss SQ8"):
             before = resident()
             stores.append(rivals.Faiss(name, self.l2, data.rows) if name not in STORES else
-                          self.dotk("dotk " + name, type=STORES[name]))
+                          self.dotk("dotk " + name, store=STORES[name]))
             memory[stores[-1].name] = resident() - before
+        if self.threads == 1:
+            for store in stores[:-1]:
+                self.check_store(store)
         asked = np.ascontiguousarray(data.queries[:RECALLED])
         exact = plain.search(asked, data.k)[0]
         recall = {store.name: round(float(np.mean([len(np.intersect1d(*both)) / data.k for both in

@@ -97,7 +97,7 @@ class Library:
 
 
 class DotkIndex:
-    """A flat index. 'chosen' holds more of dotk_index_options: screen, type."""
+    """A flat index. 'chosen' holds more of dotk_index_options: screen, store."""
 
     def __init__(self, name, library, context, metric, rows, **chosen):
         self.name, self.library, self.index, self.stats = name, library, ctypes.c_void_p(), Stats()
@@ -120,6 +120,15 @@ class DotkIndex:
                           ctypes.c_size_t(0), ctypes.c_size_t(k), ctypes.byref(params),
                           pointer(ids), pointer(scores), None)
         return ids, scores
+
+    def rows(self, count, dim):
+        """The rows as they are kept, in f32."""
+        out = np.empty((count, dim), np.float32)
+        function, first = self.library.library.dotk_index_reconstruct, out.ctypes.data
+        for i in range(count):
+            if function(self.index, ctypes.c_int64(i), ctypes.c_void_p(first + 4 * dim * i)) != 0:
+                sys.exit(f"dotk_index_reconstruct: row {i} is not there")
+        return out
 
     def close(self):
         self.library.library.dotk_index_destroy(self.index)
