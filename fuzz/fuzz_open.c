@@ -56,7 +56,7 @@ require_equal_parts(const dotk_vectors *whole)
 {
     dotk_vectors_options options = DOTK_VECTORS_OPTIONS_INIT;
     dotk_vectors *stream;
-    float *const row = malloc(whole->dim * sizeof(float) + 1);
+    float *const row = malloc((whole->rows > 0 ? whole->dim : 0) * sizeof(float) + 1);
 
     options.stream = 1;
     require(row != NULL);
