@@ -42,7 +42,7 @@ SECONDS = 6.0         # what takes longer than a share of this is run fewer time
 REST = 0.02           # between runs: threads of the one before may still be spinning
 THREADS = (1, 2)
 LARGE = ("clusters", "uniform")
-MANY = (1, 8, 64, 128, 256, 1024, 4096)
+MANY, FEWER = (1, 8, 64, 128, 256, 1024, 4096), (1, 8, 64, 256, 4096)
 MOST = {"dotk int4 screen": 64, "faiss SQ8": 64, "usearch": 64, "numpy": 1024}    # queries
 CHECKED = 16          # queries of a case that are compared with double precision
 RECALLED = 256        # queries that recall is taken over
@@ -66,6 +66,7 @@ class Set:
                     self.exact[q, first:first + 20000] = ((part - query) ** 2).sum(1)
             else:
                 self.exact[:, first:first + 20000] = self.wide @ part.T
+        self.recall = {}    # of each store
         self.longest = np.sqrt(np.einsum("ij,ij->i", rows, rows).max())
 
     def check(self, ids, scores, what, passing=None):
@@ -121,7 +122,7 @@ def sets(library, scale, names):
                    stored=True)
 
     makers = {"clusters": lambda: made("clusters", CLUSTERS, MANY, filtered=True, stored=True),
-              "uniform": lambda: made("uniform", UNIFORM, MANY), "alike": alike, "small": small,
+              "uniform": lambda: made("uniform", UNIFORM, FEWER), "alike": alike, "small": small,
               "mnist": mnist, "googlenews": googlenews}
     if set(names) - set(makers):
         sys.exit(f"exact.py: '{(set(names) - set(makers)).pop()}' is none of {', '.join(makers)}")
@@ -254,15 +255,16 @@ class Bench:
         if self.threads == 1:
             for store in stores[:-1]:
                 self.check_store(store)
-        asked = np.ascontiguousarray(data.queries[:RECALLED])
-        exact = plain.search(asked, data.k)[0]
-        recall = {store.name: round(float(np.mean([len(np.intersect1d(*both)) / data.k for both in
-                                                   zip(exact, store.search(asked, data.k)[0])])), 5)
-                  for store in stores}
+            asked = np.ascontiguousarray(data.queries[:RECALLED])
+            exact = plain.search(asked, data.k)[0]
+            for store in stores:
+                found = store.search(asked, data.k)[0]
+                data.recall[store.name] = round(float(np.mean([
+                    len(np.intersect1d(*both)) / data.k for both in zip(exact, found)])), 5)
         for count in (1, 64):
             result, _ = self.case("store", [plain, *stores],
                                   np.ascontiguousarray(data.queries[:count]))
-            yield {**result, "recall": recall, "recall_queries": len(asked), "bytes": memory}
+            yield {**result, "recall": data.recall, "bytes": memory}
         for store in stores:
             store.close()
 
