@@ -117,16 +117,16 @@ def store_table():
                 continue
             what = f"{name}, {named(result)}"
             ours = name == STORE
-            size = 4 * result["rows"] * result["dim"]
+            size, held = 4 * result["rows"] * result["dim"], result["bytes"][name]
             rows.append([
                 name, f"{result['data']} {result['rows']:,} × {result['dim']}",
                 str(result["threads"]), str(result["queries"]), number(ms(result, name)),
                 FLOORS.ratio(f"{what}: faiss SQ8 / int8", ms(result, SQ8) / ms(result, name),
                              STORE_FLOORS[result["queries"]] if ours else None),
-                FLOORS.ratio(f"{what}: times smaller", size / result["bytes"][name],
-                             SMALLER_FLOOR if ours else None) if result["data"] in LARGE else "",
-                FLOORS.show(f"{what}: recall", result["recall"][name], RECALL_FLOOR if ours else None)
-                if result["recall"][name] < 1 else "1"])
+                FLOORS.ratio(f"{what}: times smaller", size / held, SMALLER_FLOOR if ours else None)
+                if held > 0 and result["data"] in LARGE else "",
+                FLOORS.show(f"{what}: recall", result["recall"][name], RECALL_FLOOR if ours else None,
+                            digits=4)])
     return table(["store", "vectors", "threads", "queries", "ms", "faiss SQ8's time / its own",
                   "smaller than f32, times", "recall@10"], rows)
 

@@ -34,13 +34,13 @@ class Floors:
     def __init__(self):
         self.missed = []
 
-    def show(self, what, fraction, floor):
+    def show(self, what, fraction, floor, digits=2):
         if floor is None:
-            return f"{fraction:.2f}"
+            return f"{fraction:.{digits}f}"
         if fraction < floor:
             self.missed.append(f"{what}: {fraction:.3f}, at least {floor:.2f} is wanted")
             return f"**{fraction:.3f} missed** (≥ {floor:.2f})"
-        return f"{fraction:.2f} (≥ {floor:.2f})"
+        return f"{fraction:.{digits}f} (≥ {floor:.2f})"
 
     def ratio(self, what, value, floor=None, ceiling=None):
         """A figure that is no fraction of the machine, in three digits."""
