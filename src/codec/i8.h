@@ -52,7 +52,7 @@ void dk_i8_move_keys(struct dk_codes_i8 *store, size_t to, size_t from, size_t n
 void dk_i8_encode_query(const float *x, size_t dim, bool squared, double roundings, int8_t *codes,
                         struct dk_query_terms *terms);
 
-/* The threshold of a query's terms: no key whose score is above 'threshold' has a bound below. */
+/* What bounds are compared with: a key whose score is at least 'threshold' has a bound above. */
 float
 dk_i8_threshold(float threshold, size_t dim, bool squared, double roundings, double squared_norm);
 

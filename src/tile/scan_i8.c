@@ -22,6 +22,7 @@
 #include "platform/status.h"
 
 #include <math.h>
+#include <stdatomic.h>
 
 enum {
     SKIP_MOST = 256,
@@ -60,9 +61,11 @@ struct screened {
     const struct dk_scan_job *job;
     const int8_t **query; /* codes of each query */
     struct dk_query_terms *terms;
-    double *squared_norm; /* of each query */
-    struct own *own;      /* by slot */
-    size_t sparse;        /* the most keys of a panel that are scored sooner than screened */
+    double *squared_norm;  /* of each query */
+    _Atomic float *shared; /* of each query: no key with a bound below matters to anybody */
+    struct own *own;       /* by slot */
+    size_t slots;
+    size_t sparse; /* the most keys of a panel that are scored sooner than screened */
 };
 
 static bool
@@ -71,15 +74,39 @@ is_squared(const struct dk_scan *scan)
     return scan->score == DK_SCORE_L2;
 }
 
+/* The larger one; if either is a NaN, a. */
+static float
+larger(float a, float b)
+{
+    return b > a ? b : a;
+}
+
+/*
+ * A score that ties with another participant's k-th may be the better one by its id: it passes, as
+ * no score of at least the threshold has a bound below. Two who store at once may leave the lower
+ * number, which is as right.
+ */
 static void
 update_threshold(const struct screened *screened, size_t slot, size_t q)
 {
     const struct dk_scan *const scan = screened->job->scan;
     const float *const threshold = scan->epilogue->thresholds(scan->epilogue, slot);
+    const float shared = atomic_load_explicit(&screened->shared[q], memory_order_relaxed);
+    const float own = dk_i8_threshold(threshold[q], scan->dim, is_squared(scan),
+                                      dk_scan_roundings(scan->dim), screened->squared_norm[q]);
 
-    screened->own[slot].threshold[q] = dk_i8_threshold(threshold[q], scan->dim, is_squared(scan),
-                                                       dk_scan_roundings(scan->dim),
-                                                       screened->squared_norm[q]);
+    if (own > shared)
+        atomic_store_explicit(&screened->shared[q], own, memory_order_relaxed);
+    screened->own[slot].threshold[q] = larger(own, shared);
+}
+
+/* Takes over what the other participants have found. */
+static void
+share_thresholds(const struct screened *screened, struct own *own)
+{
+    for (size_t q = 0; q < screened->job->scan->query_count; q++)
+        own->threshold[q] = larger(
+            own->threshold[q], atomic_load_explicit(&screened->shared[q], memory_order_relaxed));
 }
 
 static void
@@ -230,6 +257,8 @@ screened_task(void *arg, size_t task, size_t slot)
             score_rows(screened, slot, start, next);
             continue;
         }
+        if (screened->slots > 1)
+            share_thresholds(screened, own);
         screen_panel(screened, own, start / DK_PANEL);
         const size_t passed = count_above(own, scan->query_count, keys);
         if (limit * passed > (size_t)__builtin_popcountll(keys) * scan->query_count) {
@@ -261,7 +290,7 @@ own_init(struct own *own, struct dk_call *call, size_t queries)
 
 /* Codes and terms of every query, thresholds for every slot. */
 static void
-encode_queries(struct screened *screened, size_t slots, int8_t *codes, size_t padded)
+encode_queries(struct screened *screened, int8_t *codes, size_t padded)
 {
     const struct dk_scan *const scan = screened->job->scan;
 
@@ -271,7 +300,8 @@ encode_queries(struct screened *screened, size_t slots, int8_t *codes, size_t pa
         screened->squared_norm[q] = dk_sum_of_squares(query, scan->dim);
         dk_i8_encode_query(query, scan->dim, is_squared(scan), dk_scan_roundings(scan->dim),
                            codes + q * padded, &screened->terms[q]);
-        for (size_t slot = 0; slot < slots; slot++)
+        atomic_init(&screened->shared[q], -INFINITY);
+        for (size_t slot = 0; slot < screened->slots; slot++)
             update_threshold(screened, slot, q);
     }
 }
@@ -283,6 +313,7 @@ dk_scan_i8_run(struct dk_call *call, struct dk_scan_job *job)
     const size_t queries = scan->query_count, padded = dk_round_up(scan->dim, DK_I8_GROUP);
     struct screened screened = {
         .job = job,
+        .slots = call->slots,
         .sparse = scan->query_count <= DK_FEW_QUERIES ? SPARSE_FEW : SPARSE_BATCH,
     };
 
@@ -290,14 +321,15 @@ dk_scan_i8_run(struct dk_call *call, struct dk_scan_job *job)
     screened.query = dk_call_alloc(call, queries, sizeof *screened.query);
     screened.terms = dk_call_alloc(call, queries, sizeof *screened.terms);
     screened.squared_norm = dk_call_alloc(call, queries, sizeof *screened.squared_norm);
+    screened.shared = dk_call_alloc(call, queries, sizeof *screened.shared);
     screened.own = dk_call_alloc(call, call->slots, sizeof *screened.own);
     bool ok = codes != NULL && screened.query != NULL && screened.terms != NULL &&
-              screened.squared_norm != NULL && screened.own != NULL;
+              screened.squared_norm != NULL && screened.shared != NULL && screened.own != NULL;
     for (size_t slot = 0; ok && slot < call->slots; slot++)
         ok = own_init(&screened.own[slot], call, queries);
     if (!ok)
         return dk_fail_memory(queries * padded, "codes of queries");
-    encode_queries(&screened, call->slots, codes, padded);
+    encode_queries(&screened, codes, padded);
 
     const double flop = 2.0 * (double)scan->dim * (double)queries * DK_PANEL;
     const double by_time = fmin(TASK_SECONDS * PACE * call->kernels->pace / flop,

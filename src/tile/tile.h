@@ -77,7 +77,8 @@ struct dk_mask {
 struct dk_scan_epilogue {
     /*
      * Thresholds of this slot, one for each query of the batch (64-byte aligned, a multiple of
-     * 64 long): only a score strictly above its threshold is offered to take().
+     * 64 long): only a score strictly above its threshold is offered to take(). A score
+     * below the threshold of some slot is of no use to the others either.
      */
     float *(*thresholds)(struct dk_scan_epilogue *epilogue, size_t slot);
     /* Offers 'score' of key 'position' to 'query'; may raise that query's threshold. */

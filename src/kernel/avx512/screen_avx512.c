@@ -21,7 +21,12 @@
 
 #define TARGET DK_TARGET("avx512f,avx512vl,avx512dq")
 
-enum { LANES = DK_SCREEN_LANES, ROWS = 3, ONE_ROW_QUERIES = 4 };
+enum {
+    LANES = DK_SCREEN_LANES,
+    ROWS = 3,
+    ONE_ROW_QUERIES = 4,
+    APART_QUERIES = 2, /* up to here lanes are added query by query: fewer instructions */
+};
 
 #define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
 
@@ -112,6 +117,12 @@ screen_rows(const enum dk_score score, const size_t queries, const size_t rows, 
             DK_UNROLL
             for (size_t q = 0; q < queries; q++)
                 sum[i][q] = add_term(score, _mm512_load_ps(query + q * LANES), x, sum[i][q]);
+        }
+        if (queries <= APART_QUERIES) {
+            DK_UNROLL
+            for (size_t q = 0; q < queries; q++)
+                above |= (uint32_t)(_mm512_reduce_add_ps(sum[i][q]) > args->threshold[q]) << i;
+            continue;
         }
         const __mmask8 hit = _mm256_cmp_ps_mask(add_lanes(sum[i]), threshold, _CMP_GT_OQ);
         above |= (uint32_t)(hit != 0) << i;
