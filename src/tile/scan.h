@@ -2,6 +2,7 @@
 #ifndef DOTK_TILE_SCAN_H
 #define DOTK_TILE_SCAN_H
 
+#include "kernel/ahead.h"
 #include "tile/tile.h"
 
 /* What all tasks share. */
@@ -79,16 +80,6 @@ dk_scan_keys(const struct dk_scan *scan, size_t position, size_t end)
  */
 dotk_status
 dk_scan_cut(struct dk_call *call, struct dk_scan_job *job, double most, size_t unit, size_t dense);
-
-/* Asks for memory that will be wanted soon. */
-static inline void
-dk_prefetch(const void *memory, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += DK_LINE) {
-        __builtin_prefetch((const char *)memory + at, 0, 2);
-        __asm__ volatile("" ::: "memory"); /* else gcc 12 drops all but the first */
-    }
-}
 
 /* Roundings of a score in the defined order: a chain of 256 and the sum of the chains. */
 static inline double

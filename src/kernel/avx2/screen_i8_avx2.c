@@ -7,13 +7,18 @@
  */
 #include <immintrin.h>
 
+#include "kernel/ahead.h"
 #include "kernel/avx2/kernels_avx2.h"
 
 #define TARGET DK_TARGET("avx2,fma")
 
-enum { VECS = 4, LANES = 8, GROUP_BYTES = 256, TOGETHER = 2 };
-
-#define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
+enum {
+    VECS = 4,
+    LANES = 8,
+    GROUP_BYTES = 256,
+    TOGETHER = 2,
+    PAGE_GROUPS = DK_AHEAD_PAGE / GROUP_BYTES,
+};
 
 /* Codes 0 and 2 of a group as two signed 16-bit numbers, or 1 and 3. */
 DK_INLINE TARGET __m256i
@@ -25,7 +30,8 @@ two_codes(const int8_t *query, int first)
 
 /* Keys at .. at + 31 of the panel, 'queries' (1 or 2, a constant) from q on. */
 DK_INLINE TARGET void
-screen_keys(const size_t queries, const struct dk_screen_i8 *args, size_t q, size_t at)
+screen_keys(const size_t queries, const struct dk_screen_i8 *args, size_t q, size_t at,
+            struct dk_ahead *ahead)
 {
     const struct dk_key_terms *const key = args->key;
     const uint8_t *codes = args->codes + at * DK_I8_GROUP;
@@ -39,6 +45,8 @@ screen_keys(const size_t queries, const struct dk_screen_i8 *args, size_t q, siz
             sum[i][v] = _mm256_set1_epi32(args->term[q + i].start);
     }
     for (size_t g = 0; g < args->groups; g++, codes += GROUP_BYTES) {
+        if (g % PAGE_GROUPS == 0)
+            dk_ahead_some(ahead);
         __m256i y[TOGETHER][2];
         DK_UNROLL
         for (size_t i = 0; i < queries; i++) {
@@ -82,13 +90,15 @@ dk_screen_i8_avx2(const struct dk_screen_i8 *args)
 {
     for (size_t q = 0; q < args->queries; q++)
         args->above[q] = 0;
-    for (size_t i = 0; i < args->ahead_lines; i++)
-        PREFETCH_L2(args->ahead + i * 64);
+    const size_t passes = DK_PANEL / (VECS * LANES) * ((args->queries + TOGETHER - 1) / TOGETHER);
+    const size_t pages = (args->groups + PAGE_GROUPS - 1) / PAGE_GROUPS;
+    struct dk_ahead ahead = dk_ahead_of(args->ahead, args->ahead_lines, passes * pages);
+
     for (size_t at = 0; at < DK_PANEL; at += VECS * LANES) {
         size_t q = 0;
         for (; q + TOGETHER <= args->queries; q += TOGETHER)
-            screen_keys(TOGETHER, args, q, at);
+            screen_keys(TOGETHER, args, q, at, &ahead);
         if (q < args->queries)
-            screen_keys(1, args, q, at);
+            screen_keys(1, args, q, at, &ahead);
     }
 }

@@ -12,6 +12,7 @@
  */
 #include <immintrin.h>
 
+#include "kernel/ahead.h"
 #include "kernel/avx512vnni/kernels_avx512vnni.h"
 
 #define TARGET DK_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
@@ -21,11 +22,8 @@ enum {
     LANES = 16,
     GROUP_BYTES = 256,
     READING_QUERIES = 2, /* up to here reading is the limit */
-    PAGE_GROUPS = 4096 / GROUP_BYTES,
-    HALF_PAGE_LINES = 32,
+    PAGE_GROUPS = DK_AHEAD_PAGE / GROUP_BYTES,
 };
-
-#define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
 
 /* sum + key . query in each lane: unsigned times signed bytes, no saturation. */
 DK_INLINE TARGET __m512i
@@ -35,43 +33,13 @@ dot_step(__m512i sum, __m512i key, __m512i query)
     return sum;
 }
 
-/* What to prefetch, and how many lines of it with each group. */
-struct ahead {
-    const char *at, *end;
-    size_t step;
-};
-
-DK_INLINE void
-prefetch_some(struct ahead *ahead)
-{
-    for (size_t i = 0; i < ahead->step && ahead->at < ahead->end; i++, ahead->at += 64)
-        PREFETCH_L2(ahead->at);
-}
-
-/* Half of the next 4 KiB. */
-DK_INLINE void
-prefetch_half_page(struct ahead *ahead)
-{
-    const ptrdiff_t left = ahead->end - ahead->at;
-
-    if (left < HALF_PAGE_LINES * 64)
-        return;
-    for (size_t i = 0; i < HALF_PAGE_LINES; i++)
-        PREFETCH_L2(ahead->at + i * 64);
-    ahead->at += left < 4096 ? left : 4096;
-}
-
 /* 'queries' is a constant at every call. */
 DK_INLINE TARGET void
 screen_body(const size_t queries, const struct dk_screen_i8 *args)
 {
     const struct dk_key_terms *const key = args->key;
     const uint8_t *codes = args->codes;
-    struct ahead ahead = {
-        .at = args->ahead,
-        .end = args->ahead_lines > 0 ? args->ahead + args->ahead_lines * 64 : args->ahead,
-        .step = (args->ahead_lines + args->groups - 1) / args->groups,
-    };
+    struct dk_ahead ahead = dk_ahead_of(args->ahead, args->ahead_lines, args->groups);
     const int8_t *query[DK_I8_QUERIES];
     __m512i sum[DK_I8_QUERIES][VECS];
 
@@ -85,7 +53,7 @@ screen_body(const size_t queries, const struct dk_screen_i8 *args)
     for (size_t g = 0, stop; g < args->groups; g = stop) {
         stop = args->groups;
         if (queries <= READING_QUERIES) {
-            prefetch_half_page(&ahead);
+            dk_ahead_half_page(&ahead);
             stop = stop - g < PAGE_GROUPS ? stop : g + PAGE_GROUPS;
         }
         for (; g < stop; g++, codes += GROUP_BYTES) {
@@ -94,7 +62,7 @@ screen_body(const size_t queries, const struct dk_screen_i8 *args)
             for (int v = 0; v < VECS; v++)
                 x[v] = _mm512_load_si512(codes + v * 64);
             if (queries > READING_QUERIES)
-                prefetch_some(&ahead);
+                dk_ahead_some(&ahead);
             DK_UNROLL
             for (size_t q = 0; q < queries; q++) {
                 int32_t four;
