@@ -65,7 +65,13 @@ dk_id_mask_set_bitmap(struct dk_id_mask *mask, const uint8_t *bitmap, size_t bit
 {
     const size_t n = dk_min(bitmap_bits, mask->count);
 
-    for (size_t byte = 0; byte < n / 8; byte++)
+    for (size_t word = 0; word < n / 64; word++) {
+        uint64_t bits = 0;
+        for (size_t i = 0; i < 8; i++)
+            bits |= (uint64_t)bitmap[word * 8 + i] << i * 8;
+        mask->words[word] |= bits;
+    }
+    for (size_t byte = n / 64 * 8; byte < n / 8; byte++)
         mask->words[byte / 8] |= (uint64_t)bitmap[byte] << byte % 8 * 8;
     if (n % 8 != 0) {
         const uint64_t last = bitmap[n / 8] & range_bits(0, n % 8);

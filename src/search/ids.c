@@ -5,7 +5,6 @@
 #include "platform/status.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Spreads ids over all bits (the finaliser of splitmix64, Steele, Lea and Flood 2014). */
@@ -246,11 +245,37 @@ dk_ids_append_moves(const struct dk_ids *ids, size_t n, const int64_t *given)
 /*  Finding and removing many                                                */
 /* ------------------------------------------------------------------------- */
 
-static int
-compare_positions(const void *a, const void *b)
+/* Puts 'value' where heap[hole] is and restores the heap, its largest on top, below. */
+static void
+sink(size_t *heap, size_t n, size_t hole, size_t value)
 {
-    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
-    return (x > y) - (x < y);
+    for (size_t child; (child = 2 * hole + 1) < n; hole = child) {
+        if (child + 1 < n && heap[child] < heap[child + 1])
+            child++;
+        if (value >= heap[child])
+            break;
+        heap[hole] = heap[child];
+    }
+    heap[hole] = value;
+}
+
+/* Heapsort, as qsort() may allocate memory of its own. Positions in order are left alone. */
+static void
+sort_positions(size_t *positions, size_t n)
+{
+    size_t ordered = 1;
+
+    while (ordered < n && positions[ordered - 1] < positions[ordered])
+        ordered++;
+    if (ordered >= n)
+        return;
+    for (size_t i = n / 2; i-- > 0;)
+        sink(positions, n, i, positions[i]);
+    while (n > 1) {
+        const size_t last = positions[--n];
+        positions[n] = positions[0];
+        sink(positions, n, 0, last);
+    }
 }
 
 dotk_status
@@ -269,7 +294,7 @@ dk_ids_find_all(const struct dk_ids *ids, size_t n, const int64_t *wanted, size_
                            wanted[i]);
         }
     }
-    qsort(found, n, sizeof *found, compare_positions);
+    sort_positions(found, n);
     for (size_t i = 1; i < n; i++) {
         if (found[i] == found[i - 1]) {
             const int64_t id = dk_ids_at(ids, found[i]);

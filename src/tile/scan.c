@@ -169,7 +169,8 @@ dk_scan_load(const struct dk_scan_job *job, size_t position, const void *ahead, 
     case DOTK_STORE_F16: widen->widen_half[DK_HALF_F16](key, scan->dim, room, ahead); break;
     case DOTK_STORE_BF16: widen->widen_half[DK_HALF_BF16](key, scan->dim, room, ahead); break;
     case DOTK_STORE_INT8:
-        widen->widen_i8(key, scan->dim, dk_i8_scale(scan->codes, position), room);
+        widen->widen_i8(key, scan->dim, dk_i8_scale(scan->codes, dk_scan_row(scan, position)),
+                        room);
         break;
     }
     return room;
@@ -515,7 +516,7 @@ dk_scan_run(struct dk_call *call, const struct dk_scan *scan)
         return DOTK_OK;
     const bool few = is_few(scan->query_count);
     dotk_status status = few ? few_init(&job, call) : batch_init(&job, call);
-    if (status == DOTK_OK && scan->codes != NULL)
+    if (status == DOTK_OK && scan->codes != NULL && scan->gather == NULL)
         return dk_scan_i8_run(call, &job);
     if (status == DOTK_OK)
         status = dk_scan_cut(call, &job, keys_per_task(call, scan),

@@ -22,10 +22,16 @@ struct dk_scan_job {
 };
 
 /* Where key 'position' begins, of whatever type it is; int8: the first group of its codes. */
+static inline size_t
+dk_scan_row(const struct dk_scan *scan, size_t position)
+{
+    return scan->gather != NULL ? scan->gather[position] : position;
+}
+
 static inline const void *
 dk_scan_key(const struct dk_scan *scan, size_t position)
 {
-    const size_t row = scan->gather != NULL ? scan->gather[position] : position;
+    const size_t row = dk_scan_row(scan, position);
 
     switch (scan->store) {
     case DOTK_STORE_F32: return (const float *)scan->keys + row * scan->key_stride;

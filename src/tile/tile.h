@@ -99,8 +99,8 @@ struct dk_scan {
     size_t count, key_stride;
     const size_t *gather;            /* NULL, or 'count' positions: key i is row gather[i] */
     double key_norm_max;             /* for dot: no key is longer, to within a relative 1e-3 */
-    const struct dk_codes_i8 *codes; /* NULL, or of the whole panels of the same keys (then no   */
-                                     /* gather), to screen by; int8: the keys themselves         */
+    const struct dk_codes_i8 *codes; /* NULL, or of the whole panels of the same rows, to screen */
+                                     /* by unless gathered; int8: the rows themselves            */
     const float *queries;            /* (query_count, dim) */
     size_t query_count, query_stride;
     const struct dk_mask *mask; /* NULL: everything; asked with row 0, the same for all queries; */

@@ -173,9 +173,10 @@ flat_reconstruct(const struct dotk_index *base, size_t position, float *out)
  * through here. Other things may be looked at on entry only, as a writer may change them later.
  */
 struct route {
-    size_t count, rows; /* positions, dead ones included; rows that are present */
-    const int64_t *ids; /* by position; NULL: positions are ids */
-    bool ascending;     /* ids are                              */
+    size_t count, rows;   /* positions, dead ones included; rows that are present */
+    const size_t *gather; /* not NULL: positions of all that passes, and 'count' is their number */
+    const int64_t *ids;   /* by position, or gathered; NULL: positions are ids */
+    bool ascending;       /* ids are */
     double key_norm_max;
     struct dk_id_mask id_mask;
     const struct dk_mask *mask; /* NULL: every position passes */
@@ -219,6 +220,15 @@ take_view(struct route *route, const struct flat *flat, const struct dk_request 
     };
     if (request->filter == NULL && ids->dead_count == 0)
         return DOTK_OK;
+    if (dk_filter_is_short(request->filter, ids)) {
+        struct dk_listed listed = {0};
+        const dotk_status status = dk_filter_list(request->filter, ids, call, &listed);
+        route->gather = listed.position;
+        route->ids = listed.id;
+        route->ascending = true;
+        route->count = route->passing = listed.count;
+        return status;
+    }
     const dotk_status status = dk_filter_mask(request->filter, ids, call, &route->id_mask,
                                               &route->passing);
     if (status == DOTK_OK && route->passing < route->count)
@@ -248,7 +258,7 @@ route_begin(struct route *route, const struct flat *flat, const struct dk_reques
         route->finish_runs = dk_topk_finish_runs(call->slots, route->batch, route->k,
                                                  route->passing);
     const size_t first = dk_min(route->batch, request->n);
-    if (index->screen == DOTK_SCREEN_INT8) {
+    if (index->screen == DOTK_SCREEN_INT8 && route->gather == NULL) {
         route->path = "screened";
         route->kernel = call->kernels->screen_i8_name;
         return DOTK_OK;
@@ -292,6 +302,7 @@ scan(const struct flat *flat, const struct dk_request *request, const struct rou
     };
 
     dk_rows_scan(&flat->rows, route->count, &scan);
+    scan.gather = route->gather;
     if (flat->base.metric == DOTK_METRIC_COSINE) {
         float *const unit = dk_call_alloc(call, n, dim * sizeof *unit);
         if (unit == NULL)
