@@ -38,6 +38,19 @@ twins_add(const struct twins *twins, size_t n, const float *rows, size_t stride,
     assert_ok(dotk_index_add(twins->screened, n, rows, stride, ids));
 }
 
+/* Whether a search was not screened, which only a short list of ids may bring about. */
+static bool
+went_without_screen(const struct twins *twins, const dotk_filter *filter,
+                    const dotk_search_stats *stats)
+{
+    if (strcmp(stats->path, "few") != 0 && strcmp(stats->path, "batch") != 0)
+        return false;
+    assert_true(filter != NULL && filter->bitmap == NULL);
+    assert_true(filter->id_count < dotk_index_count(twins->plain) / 32); /* half of it gone */
+    assert_int_equal(stats->rows_rescored, 0);
+    return true;
+}
+
 /* Searches both, and looks at the answers and at the statistics; returns how many were rescored. */
 static uint64_t
 assert_same_search(const struct twins *twins, size_t n, const float *queries, size_t stride,
@@ -59,6 +72,10 @@ assert_same_search(const struct twins *twins, size_t n, const float *queries, si
     assert_int_equal(screened.rows_filtered, plain.rows_filtered);
     assert_int_equal(plain.rows_rescored, 0);
     assert_true(screened.rows_rescored <= screened.rows_scored);
+    if (went_without_screen(twins, filter, &screened)) {
+        assert_string_equal(screened.path, plain.path);
+        return 0;
+    }
     const size_t rows = n == 0 ? 0 : plain.rows_scored / n;
     assert_true(screened.rows_rescored >= n * (k < rows ? k : rows));
     assert_string_equal(screened.path, plain.rows_scored == 0 ? "empty" : "screened");
@@ -81,7 +98,8 @@ assert_same_range(const struct twins *twins, size_t n, const float *queries, siz
     assert_memory_equal(got->starts, want->starts, (n + 1) * sizeof *want->starts);
     assert_memory_equal(got->ids, want->ids, want->starts[n] * sizeof *want->ids);
     assert_memory_equal(got->scores, want->scores, want->starts[n] * sizeof *want->scores);
-    assert_true(stats.rows_rescored >= want->starts[n]);
+    assert_true(stats.rows_rescored >= want->starts[n] ||
+                went_without_screen(twins, filter, &stats));
     assert_true(stats.rows_rescored <= stats.rows_scored);
     dotk_hits_destroy(want);
     dotk_hits_destroy(got);
