@@ -180,8 +180,10 @@ void
 dk_scan_load_few(const struct dk_scan_job *job, size_t slot, const size_t *position, size_t count,
                  const float **row)
 {
+    const bool wide = job->scan->store == DOTK_STORE_F32;
+
     for (size_t i = 0; i < count; i++)
-        row[i] = dk_scan_load(job, position[i], NULL, dk_scan_room(job, slot, i));
+        row[i] = dk_scan_load(job, position[i], NULL, wide ? NULL : dk_scan_room(job, slot, i));
 }
 
 /* Room for each slot to widen DK_FEW_ROWS keys and a block of 'rows' into. */
