@@ -158,6 +158,7 @@ fill_index(struct knn *knn)
 
     options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
     options.screen = (dotk_screen)args->value[OPT_SCREEN].choice;
+    options.store = (dotk_store)args->value[OPT_STORE].choice;
     options.expect_unit = args->value[OPT_EXPECT_UNIT].given;
     int code = cli_report(args,
                           dotk_index_create(knn->context, knn->base->dim, &options, &knn->index),

@@ -55,14 +55,17 @@ typedef enum dotk_screen {
 } dotk_screen;
 
 /*
- * How an index stores its rows. A score is that of the stored row, widened to f32, with the
- * query as it is: exact for what is stored, and its bits do not depend on anything else.
+ * What an index keeps of its rows; queries stay f32. Scores are those of the kept rows, widened
+ * to f32, so that a search is exact for what is kept, with the same bits on every machine. Under
+ * cosine a row is scaled to unit length before it is rounded. Rounding is to the nearest, of two
+ * to the even one. An int8 index is searched by its codes first, as with DOTK_SCREEN_INT8,
+ * whatever 'screen' says.
  */
 typedef enum dotk_store {
-    DOTK_STORE_F32 = 0,  /* as they came                                               */
-    DOTK_STORE_F16 = 1,  /* IEEE binary16: elements to 65504                           */
-    DOTK_STORE_BF16 = 2, /* the upper half of an f32                                   */
-    DOTK_STORE_INT8 = 3  /* a byte an element, times a scale for each row              */
+    DOTK_STORE_F32 = 0,  /* the row                                                      */
+    DOTK_STORE_F16 = 1,  /* 11 bits of each element; refuses one of 65520 or more        */
+    DOTK_STORE_BF16 = 2, /* 8 bits of each element, whatever its size                    */
+    DOTK_STORE_INT8 = 3  /* whole numbers from -127 to 127, and a scale for each row     */
 } dotk_store;
 
 /* Returns "f32", "f16", "bf16" or "int8"; NULL for any other value. Threads: pure. */
@@ -79,19 +82,22 @@ typedef struct dotk_index_options {
     dotk_metric metric;   /* 0: DOTK_METRIC_DOT                                           */
     int32_t expect_unit;  /* 1: refuse rows and queries with | |x| - 1 | > 1e-3           */
     dotk_screen screen;   /* 0: DOTK_SCREEN_NONE                                          */
+    dotk_store store;     /* 0: DOTK_STORE_F32                                            */
 } dotk_index_options;
 
 #define DOTK_INDEX_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(dotk_index_options), DOTK_INDEX_FLAT, DOTK_METRIC_DOT, 0, DOTK_SCREEN_NONE          \
+        sizeof(dotk_index_options), DOTK_INDEX_FLAT, DOTK_METRIC_DOT, 0, DOTK_SCREEN_NONE,         \
+            DOTK_STORE_F32                                                                         \
     }
 
 /*
  * Makes an empty index for vectors of 'dim' f32 values, 1 <= dim <= 65536.
  *
  * Memory:  copies the options, borrows 'context' (NULL allowed) until destroyed. A
- *          flat index holds 4 * dim bytes a row, plus 4 (cosine) and, where ids are not
- *          0, 1, 2, ..., about 24; with DOTK_SCREEN_INT8 also dim + 16.
+ *          flat index holds 4 * dim bytes a row (f16, bf16: 2 * dim; int8: dim + 16), plus 4
+ *          (cosine) and, where ids are not 0, 1, 2, ..., about 24; with DOTK_SCREEN_INT8
+ *          also dim + 16, unless the store is int8.
  * Threads: pure.
  * Errors:  DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY.
  */
@@ -113,9 +119,9 @@ DOTK_API void dotk_index_destroy(dotk_index *index);
  * Memory:  copies rows and ids. n = 0 is fine and does nothing.
  * Threads: shared-write; waits for searches only when the arrays have to grow, by half
  *          or more each time.
- * Errors:  DOTK_BAD_ARGUMENT (a bad row, an id below 0 or twice in the call, ids given
- *          to an index that assigns its own or the reverse), DOTK_EXISTS (an id is
- *          present), DOTK_NO_MEMORY. Nothing is added then.
+ * Errors:  DOTK_BAD_ARGUMENT (a bad row, one that f16 cannot hold, an id below 0 or twice
+ *          in the call, ids given to an index that assigns its own or the reverse),
+ *          DOTK_EXISTS (an id is present), DOTK_NO_MEMORY. Nothing is added then.
  */
 DOTK_API dotk_status dotk_index_add(dotk_index *index, size_t n, const float *rows, size_t stride,
                                     const int64_t *ids);
@@ -147,7 +153,8 @@ DOTK_API dotk_metric dotk_index_metric(const dotk_index *index);
 
 /*
  * out (dim values) = the row with this id, under cosine scaled back to its own norm
- * (so within 2 units in the last place of what was added; otherwise bit for bit).
+ * (so within 2 units in the last place of what was added; otherwise bit for bit); what is
+ * left of it, where the index keeps less than f32.
  * Threads: shared-read. Errors: DOTK_NOT_FOUND.
  */
 DOTK_API dotk_status dotk_index_reconstruct(const dotk_index *index, int64_t id, float *out);

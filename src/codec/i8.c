@@ -79,20 +79,36 @@ squares(const double *x, size_t n)
     return add_lanes(sum);
 }
 
+/* Up to BLOCK elements, with zeros behind them. */
+static const float *
+whole_block(const float *x, size_t n, float room[BLOCK])
+{
+    if (n == BLOCK)
+        return x;
+    memset(room, 0, BLOCK * sizeof *room);
+    return memcpy(room, x, n * sizeof *x);
+}
+
 /*
- * Codes of BLOCK elements: x / scale to the nearest whole number. 1.5 * 2^23 has no room for a
- * fraction; and x is hardly more than 127 scale, so that no code is more than 127.
+ * x / scale to the nearest whole number. 1.5 * 2^23 has no room for a fraction; and x is hardly
+ * more than 127 scale, so that no code is more than 127.
  */
 static void
-encode_block(const float x[BLOCK], float scale, int8_t code[BLOCK], struct sums *sums)
+round_block(const float x[BLOCK], float scale, float rounded[BLOCK])
 {
     const float inverse = scale > 0 ? 1 / scale : 0, whole = 0x1.8p23f;
-    float rounded[BLOCK];
-    double exact[BLOCK], coded[BLOCK], residual[BLOCK];
-    int32_t codes = 0;
 
     for (size_t i = 0; i < BLOCK; i++)
         rounded[i] = x[i] * inverse + whole - whole;
+}
+
+static void
+add_block(const float x[BLOCK], float scale, const float rounded[BLOCK], int8_t code[BLOCK],
+          struct sums *sums)
+{
+    double exact[BLOCK], coded[BLOCK], residual[BLOCK];
+    int32_t codes = 0;
+
     for (size_t i = 0; i < BLOCK; i++) {
         const int32_t whole_code = (int32_t)rounded[i];
         code[i] = (int8_t)whole_code;
@@ -109,30 +125,25 @@ encode_block(const float x[BLOCK], float scale, int8_t code[BLOCK], struct sums 
     sums->coded2 += squares(coded, BLOCK);
 }
 
-/* The same for 'n' elements, at most BLOCK: zeros behind them have code 0. */
+/* Codes of x rounded by 'step', standing for themselves times 'scale'; 'widened': so does x. */
 static void
-encode_some(const float *x, size_t n, float scale, int8_t code[BLOCK], struct sums *sums)
-{
-    float room[BLOCK] = {0};
-
-    if (n < BLOCK)
-        x = memcpy(room, x, n * sizeof *x);
-    encode_block(x, scale, code, sums);
-}
-
-void
-dk_i8_encode_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared)
+set_key(struct dk_codes_i8 *store, size_t position, const float *x, float step, float scale,
+        bool widened, bool squared)
 {
     const size_t r = position % DK_PANEL, dim = store->dim;
     uint8_t *group = store->codes + position / DK_PANEL * dk_i8_panel_bytes(dim) + r * DK_I8_GROUP;
     struct dk_key_terms *const key = &store->keys[position / DK_PANEL];
-    const float scale = scale_of(x, dim);
     struct sums sums = {0};
 
     for (size_t d = 0; d < dim; d += BLOCK) {
         const size_t n = dim - d < BLOCK ? dim - d : BLOCK;
+        float room[BLOCK], rounded[BLOCK];
         int8_t code[BLOCK];
-        encode_some(x + d, n, scale, code, &sums);
+        const float *key_block = whole_block(x + d, n, room);
+        round_block(key_block, step, rounded);
+        for (size_t i = 0; widened && i < BLOCK; i++)
+            room[i] = rounded[i] * scale;
+        add_block(widened ? room : key_block, scale, rounded, code, &sums);
         for (size_t i = 0; i < n; i += DK_I8_GROUP, group += DK_PANEL * DK_I8_GROUP) {
             for (size_t j = 0; j < DK_I8_GROUP; j++)
                 group[j] = (uint8_t)(code[i + j] + 128);
@@ -142,6 +153,45 @@ dk_i8_encode_key(struct dk_codes_i8 *store, size_t position, const float *x, boo
     key->residual[r] = up(sqrt(sums.residual2));
     key->norm[r] = up(sqrt(sums.norm2));
     key->offset[r] = squared ? up(-sums.norm2 * (1 - SLACK)) : 0;
+}
+
+void
+dk_i8_encode_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared)
+{
+    const float scale = scale_of(x, store->dim);
+
+    set_key(store, position, x, scale, scale, false, squared);
+}
+
+/* Of the scales that x's codes by 'step' may have, the one that comes nearest to x. */
+static float
+best_scale(const float *x, size_t dim, float step)
+{
+    double product = 0, squared = 0;
+
+    for (size_t d = 0; d < dim; d += BLOCK) {
+        float room[BLOCK], rounded[BLOCK];
+        double code[BLOCK], exact[BLOCK];
+        const float *const block = whole_block(x + d, dim - d < BLOCK ? dim - d : BLOCK, room);
+        round_block(block, step, rounded);
+        for (size_t i = 0; i < BLOCK; i++) {
+            code[i] = rounded[i];
+            exact[i] = (double)rounded[i] * block[i];
+        }
+        squared += squares(code, BLOCK);
+        for (size_t i = 0; i < BLOCK; i++)
+            product += exact[i];
+    }
+    const double best = squared > 0 ? product / squared : 0;
+    return best >= SMALLEST ? (float)best : step;
+}
+
+void
+dk_i8_store_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared)
+{
+    const float step = scale_of(x, store->dim);
+
+    set_key(store, position, x, step, best_scale(x, store->dim, step), true, squared);
 }
 
 /* Keys of one panel on either side; rows of the panel, as it were, are moved one by one. */
@@ -188,8 +238,11 @@ dk_i8_encode_query(const float *x, size_t dim, bool squared, double roundings, i
     memset(codes, 0, padded);
     for (size_t d = 0; d < dim; d += BLOCK) {
         const size_t n = dim - d < BLOCK ? dim - d : BLOCK;
+        float room[BLOCK], rounded[BLOCK];
         int8_t code[BLOCK];
-        encode_some(x + d, n, scale, code, &sums);
+        const float *const block = whole_block(x + d, n, room);
+        round_block(block, scale, rounded);
+        add_block(block, scale, rounded, code, &sums);
         memcpy(codes + d, code, n);
     }
     const double coded = sqrt(sums.coded2), norm = sqrt(sums.norm2);

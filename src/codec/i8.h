@@ -41,6 +41,12 @@ dk_i8_scale(const struct dk_codes_i8 *store, size_t position)
 /* Sets key 'position' to x; 'squared': whether offsets are wanted (l2). */
 void dk_i8_encode_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared);
 
+/*
+ * Sets key 'position' to what is nearest to x among the multiples of x's codes: the key is from
+ * now on its widened codes (kernel/widen.h), and its terms are about those.
+ */
+void dk_i8_store_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared);
+
 /* Keys 'to' .. to + n - 1 become those from 'from' on, which is above 'to'; they may overlap. */
 void dk_i8_move_keys(struct dk_codes_i8 *store, size_t to, size_t from, size_t n);
 

@@ -81,6 +81,10 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
     if (options->screen != DOTK_SCREEN_NONE && options->screen != DOTK_SCREEN_INT8)
         return dk_fail(DOTK_BAD_ARGUMENT, "options->screen is %d: choose DOTK_SCREEN_NONE or _INT8",
                        (int)options->screen);
+    if (dotk_store_name(options->store) == NULL)
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->store is %d: choose DOTK_STORE_F32, _F16, _BF16 or _INT8",
+                       (int)options->store);
     const struct dk_index_ops *const ops = kinds[options->kind];
     dotk_index *const index = dk_alloc(ops->bytes);
     if (index == NULL)
@@ -92,6 +96,7 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
     index->metric = options->metric;
     index->expect_unit = options->expect_unit != 0;
     index->screen = options->screen;
+    index->store = options->store;
     index->gate = dk_gate_create();
     if (index->gate == NULL) {
         dk_free(index);

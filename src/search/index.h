@@ -20,6 +20,7 @@ struct dotk_index {
     dotk_metric metric;
     bool expect_unit;
     dotk_screen screen;
+    dotk_store store;
     struct dk_gate *gate; /* who may look at and change what follows, and the kind's object */
     struct dk_ids ids;
     size_t rows; /* present; stored atomically while the gate is stopped, read at any time */

@@ -15,6 +15,7 @@ static uint8_t bitmap[COUNT / 8];
 struct job {
     dotk_metric metric;
     dotk_screen screen;
+    dotk_store store;
     uint32_t threads;
     bool own_ids;
     dotk_status (*act)(const struct job *job, dotk_index *index);
@@ -31,13 +32,14 @@ nothing(const struct job *job, dotk_index *index)
 static void
 assert_first_rows(const struct job *job, const dotk_index *index)
 {
+    static const float within[] = {0x1p-22f, 0x1p-9f, 0x1p-6f, 0.02f}; /* by store */
     float row[DIM];
 
     assert_int_equal(dotk_index_count(index), COUNT);
     for (size_t i = 0; i < COUNT; i++) {
         assert_ok(dotk_index_reconstruct(index, job->own_ids ? given[i] : (int64_t)i, row));
         for (size_t d = 0; d < DIM; d++)
-            assert_true(fabsf(row[d] - rows[i * DIM + d]) <= 0x1p-22f * fabsf(row[d]));
+            assert_true(fabsf(row[d] - rows[i * DIM + d]) <= within[job->store]);
     }
     assert_status(dotk_index_reconstruct(index, given[COUNT], row), DOTK_NOT_FOUND);
 }
@@ -144,6 +146,7 @@ run(void *user)
     context_options.threads = job->threads;
     options.metric = job->metric;
     options.screen = job->screen;
+    options.store = job->store;
     dotk_status status = dotk_context_create(&context_options, &context);
     if (status == DOTK_OK) {
         status = dotk_index_create(context, DIM, &options, &index);
@@ -171,10 +174,13 @@ every_failing_allocation_is_reported(void **unused)
 
     (void)unused;
     for (size_t a = 0; a < sizeof acts / sizeof *acts; a++) {
-        for (size_t variant = 0; variant < 8; variant++) {
+        for (size_t variant = 0; variant < 16; variant++) {
             struct job job = {
                 .metric = variant % 2 == 0 ? DOTK_METRIC_COSINE : DOTK_METRIC_L2,
-                .screen = variant < 4 ? DOTK_SCREEN_NONE : DOTK_SCREEN_INT8,
+                .screen = variant % 8 < 4 ? DOTK_SCREEN_NONE : DOTK_SCREEN_INT8,
+                .store = variant < 8    ? DOTK_STORE_F32
+                         : variant < 12 ? (variant % 2 == 0 ? DOTK_STORE_F16 : DOTK_STORE_INT8)
+                                        : DOTK_STORE_BF16,
                 .threads = variant % 4 < 2 ? 1 : 2,
                 .own_ids = variant % 2 == 0,
                 .act = acts[a],
@@ -195,7 +201,7 @@ warm_searches_allocate_nothing(void **unused)
 
     (void)unused;
     test_alloc_install(&alloc);
-    for (size_t m = 0; m < 6; m++) {
+    for (size_t m = 0; m < 12; m++) {
         for (uint32_t threads = 1; threads <= 4; threads *= 2) {
             dotk_context_options context_options = DOTK_CONTEXT_OPTIONS_INIT;
             dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
@@ -205,7 +211,8 @@ warm_searches_allocate_nothing(void **unused)
 
             context_options.threads = threads;
             options.metric = metrics[m % 3];
-            options.screen = m < 3 ? DOTK_SCREEN_NONE : DOTK_SCREEN_INT8;
+            options.screen = m % 6 < 3 ? DOTK_SCREEN_NONE : DOTK_SCREEN_INT8;
+            options.store = m < 6 ? DOTK_STORE_F32 : (dotk_store)(m % 3 + 1);
             assert_ok(dotk_context_create(&context_options, &context));
             assert_ok(dotk_index_create(context, DIM, &options, &index));
             assert_ok(dotk_index_add(index, COUNT, rows, 0, given));

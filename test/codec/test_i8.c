@@ -399,6 +399,32 @@ terms_are_rounded_up(void **state)
     }
 }
 
+/* Of a stored key the terms are about its widened codes, which leave next to no residual. */
+static void
+terms_of_stored_keys_are_of_the_widened(void **state)
+{
+    uint64_t seed = 6;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        for (int score = 0; score < DK_SCORE_KINDS; score++) {
+            const bool squared = score == DK_SCORE_L2;
+            struct sides sides;
+            make_sides(&sides, dims[i], squared, &seed);
+            for (size_t r = 0; r < DK_PANEL; r++) {
+                float *const key = sides.keys + r * dims[i];
+                const struct dk_key_terms *const terms = &sides.store.keys[0];
+                dk_i8_store_key(&sides.store, r, key, squared);
+                dk_kernels_at(0)->widen->widen_i8(dk_i8_key(&sides.store, r), dims[i],
+                                                  dk_i8_scale(&sides.store, r), key);
+                assert_key_terms(&sides, r, squared);
+                assert_true(terms->residual[r] <= 0x1.1p-24f * terms->norm[r] + 0x1p-148f);
+            }
+            free_sides(&sides);
+        }
+    }
+}
+
 /* A key encoded anew leaves its neighbours alone. */
 static void
 keys_of_a_panel_are_separate(void **state)
@@ -495,6 +521,7 @@ main(void)
         cmocka_unit_test(no_score_is_above_a_bound_that_is_exact),
         cmocka_unit_test(most_keys_of_normal_vectors_are_out),
         cmocka_unit_test(terms_are_rounded_up),
+        cmocka_unit_test(terms_of_stored_keys_are_of_the_widened),
         cmocka_unit_test(keys_of_a_panel_are_separate),
         cmocka_unit_test(moved_keys_are_what_they_were),
         cmocka_unit_test(thresholds_are_rounded_down),

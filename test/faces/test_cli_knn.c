@@ -124,6 +124,31 @@ test_screen(void **state)
     assert_contains(ran.err, "int4");
 }
 
+/* What is stored decides the scores, and is what the option says. */
+static void
+test_store(void **state)
+{
+    static const float rows[2 * 2] = {1.0009765625f, 1, 70000, 2}, query[2] = {1, 0};
+
+    (void)state;
+    save_matrix("finer.npy", rows, 2, 2);
+    save_matrix("finer1.npy", rows, 1, 2);
+    save_matrix("first.npy", query, 1, 2);
+    dotk("knn finer1.npy first.npy --store f16");
+    assert_clean();
+    assert_contains(ran.out, "1.00097656");
+    dotk("knn finer1.npy first.npy --store bf16");
+    assert_clean();
+    assert_null(strstr(ran.out, "1.0009"));
+    dotk("knn finer1.npy first.npy --store int8 --explain");
+    assert_clean();
+    assert_contains(ran.out, "int8 rows");
+    assert_int_equal(dotk("knn finer.npy first.npy --store f16"), 4);
+    assert_contains(ran.err, "rows[1] has 70000 at dimension 0");
+    assert_int_equal(dotk("knn finer.npy first.npy --store f8"), 2);
+    assert_contains(ran.err, "f8");
+}
+
 static void
 test_table(void **state)
 {
@@ -655,6 +680,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_screen),
+        cmocka_unit_test(test_store),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_formats),

@@ -48,7 +48,8 @@ struct flat {
 static void
 flat_init(struct dotk_index *base)
 {
-    dk_rows_init(&((struct flat *)base)->rows, base->dim, base->metric, base->screen);
+    dk_rows_init(&((struct flat *)base)->rows, dk_context_kernels(base->context), base->dim,
+                 base->metric, base->store, base->screen);
 }
 
 static void
@@ -84,6 +85,8 @@ flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, co
         double sum;
         status = dk_check_vector(base, "rows", i, row, &sum);
         if (status == DOTK_OK)
+            status = dk_rows_check(&flat->rows, i, row);
+        if (status == DOTK_OK)
             most = fmax(most, dk_rows_set(&flat->rows, count, count + i, row, sum));
     }
     if (status != DOTK_OK)
@@ -108,8 +111,11 @@ flat_update(struct dotk_index *base, size_t n, const float *rows, size_t stride,
 
     dotk_status status = dk_ids_find_all(&base->ids, n, ids, &positions);
     dk_free(positions);
-    for (size_t i = 0; status == DOTK_OK && i < n; i++)
+    for (size_t i = 0; status == DOTK_OK && i < n; i++) {
         status = dk_check_vector(base, "rows", i, rows + i * stride, NULL);
+        if (status == DOTK_OK)
+            status = dk_rows_check(&flat->rows, i, rows + i * stride);
+    }
     if (status != DOTK_OK)
         return status;
     dk_gate_clear(base->gate);
@@ -258,7 +264,8 @@ route_begin(struct route *route, const struct flat *flat, const struct dk_reques
         route->finish_runs = dk_topk_finish_runs(call->slots, route->batch, route->k,
                                                  route->passing);
     const size_t first = dk_min(route->batch, request->n);
-    if (index->screen == DOTK_SCREEN_INT8 && route->gather == NULL) {
+    const bool coded = index->screen == DOTK_SCREEN_INT8 || index->store == DOTK_STORE_INT8;
+    if (coded && route->gather == NULL) {
         route->path = "screened";
         route->kernel = call->kernels->screen_i8_name;
         return DOTK_OK;
@@ -474,9 +481,10 @@ flat_plan(const struct dotk_index *base, const struct dk_request *request, char 
         else if (strcmp(route.path, "screened") == 0)
             why = "because the index has codes of a byte an element: rows that their bound cannot "
                   "exclude are scored in f32";
-        snprintf(out, capacity, "%s %s for %zu queries x %zu of %zu rows, k %zu, %zu at a time: %s",
-                 route.path, route.kernel, request->n, route.passing, route.rows, request->k,
-                 route.batch, why);
+        snprintf(out, capacity,
+                 "%s %s for %zu queries x %zu of %zu %s rows, k %zu, %zu at a time: %s", route.path,
+                 route.kernel, request->n, route.passing, route.rows, dotk_store_name(base->store),
+                 request->k, route.batch, why);
     }
     route_end(flat);
     dk_call_end(&call);

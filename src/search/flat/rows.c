@@ -9,21 +9,82 @@
 #include <math.h>
 #include <string.h>
 
+static const float F16_OVERFLOW = 65520; /* from here on f16 rounds to infinity */
+
+/* Codes beside the rows, or in their place. */
 static bool
-is_screened(const struct dk_rows *rows)
+has_codes(const struct dk_rows *rows)
 {
-    return rows->screen == DOTK_SCREEN_INT8;
+    return rows->screen == DOTK_SCREEN_INT8 || rows->store == DOTK_STORE_INT8;
+}
+
+/* Bytes of a row in 'vectors'. */
+static size_t
+row_bytes(const struct dk_rows *rows)
+{
+    switch (rows->store) {
+    case DOTK_STORE_F32: return rows->dim * sizeof(float);
+    case DOTK_STORE_F16:
+    case DOTK_STORE_BF16: return rows->dim * sizeof(uint16_t);
+    case DOTK_STORE_INT8: break;
+    }
+    return 0;
+}
+
+static enum dk_half
+half_of(const struct dk_rows *rows)
+{
+    return rows->store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16;
+}
+
+/* Row 'position' in 'vectors'. */
+static void *
+row_at(const struct dk_rows *rows, size_t position)
+{
+    return (char *)rows->vectors + position * row_bytes(rows);
+}
+
+/* How many of 'count' rows have codes: all, or those of whole panels. */
+static size_t
+encoded(const struct dk_rows *rows, size_t count)
+{
+    if (rows->store == DOTK_STORE_INT8)
+        return count;
+    return has_codes(rows) ? count / DK_PANEL * DK_PANEL : 0;
+}
+
+static size_t
+panels_of(const struct dk_rows *rows, size_t count)
+{
+    return (encoded(rows, count) + DK_PANEL - 1) / DK_PANEL;
 }
 
 void
-dk_rows_init(struct dk_rows *rows, size_t dim, dotk_metric metric, dotk_screen screen)
+dk_rows_init(struct dk_rows *rows, const struct dk_kernels *kernels, size_t dim, dotk_metric metric,
+             dotk_store store, dotk_screen screen)
 {
     *rows = (struct dk_rows){
+        .widen = kernels->widen,
         .dim = dim,
         .metric = metric,
+        .store = store,
         .screen = screen,
         .codes = {.dim = dim},
     };
+}
+
+/* As 'rows' was before it had memory. */
+static struct dk_rows
+emptied(const struct dk_rows *rows)
+{
+    struct dk_rows empty = *rows;
+
+    empty.vectors = NULL;
+    empty.norms = empty.unit = empty.widened = NULL;
+    empty.codes.codes = NULL;
+    empty.codes.keys = NULL;
+    empty.capacity = 0;
+    return empty;
 }
 
 void
@@ -31,28 +92,38 @@ dk_rows_release(struct dk_rows *rows)
 {
     dk_free(rows->vectors);
     dk_free(rows->norms);
+    dk_free(rows->unit);
+    dk_free(rows->widened);
     dk_free(rows->codes.codes);
     dk_free(rows->codes.keys);
-    dk_rows_init(rows, rows->dim, rows->metric, rows->screen);
+    *rows = emptied(rows);
 }
 
 /* Gives 'rows', which has no memory, some. */
 static bool
 allocate(struct dk_rows *rows, size_t capacity)
 {
-    const size_t dim = rows->dim, panels = capacity / DK_PANEL;
+    const size_t dim = rows->dim, panels = panels_of(rows, capacity);
+    bool ok = true;
 
     rows->capacity = capacity;
-    rows->vectors = dk_alloc_array(capacity, dim * sizeof *rows->vectors);
-    bool ok = rows->vectors != NULL;
-    if (rows->metric == DOTK_METRIC_COSINE) {
-        rows->norms = dk_alloc_array(capacity, sizeof *rows->norms);
-        ok = ok && rows->norms != NULL;
+    if (rows->store != DOTK_STORE_INT8) {
+        rows->vectors = dk_alloc_array(capacity, row_bytes(rows));
+        ok = rows->vectors != NULL;
     }
-    if (is_screened(rows)) {
+    if (ok && rows->store != DOTK_STORE_F32) {
+        rows->unit = dk_alloc_array(dim, sizeof *rows->unit);
+        rows->widened = dk_alloc_array(dim, sizeof *rows->widened);
+        ok = rows->unit != NULL && rows->widened != NULL;
+    }
+    if (ok && rows->metric == DOTK_METRIC_COSINE) {
+        rows->norms = dk_alloc_array(capacity, sizeof *rows->norms);
+        ok = rows->norms != NULL;
+    }
+    if (ok && has_codes(rows)) {
         rows->codes.codes = dk_alloc_array(panels, dk_i8_panel_bytes(dim));
         rows->codes.keys = dk_alloc_array(panels, sizeof *rows->codes.keys);
-        ok = ok && rows->codes.codes != NULL && rows->codes.keys != NULL;
+        ok = rows->codes.codes != NULL && rows->codes.keys != NULL;
     }
     return ok;
 }
@@ -60,14 +131,15 @@ allocate(struct dk_rows *rows, size_t capacity)
 static void
 copy(struct dk_rows *to, const struct dk_rows *from, size_t count)
 {
-    const size_t dim = from->dim, panels = count / DK_PANEL;
+    const size_t dim = from->dim, panels = panels_of(from, count);
 
     if (count == 0)
         return;
-    memcpy(to->vectors, from->vectors, count * dim * sizeof *to->vectors);
+    if (from->vectors != NULL)
+        memcpy(to->vectors, from->vectors, count * row_bytes(from));
     if (from->norms != NULL)
         memcpy(to->norms, from->norms, count * sizeof *to->norms);
-    if (is_screened(from)) {
+    if (has_codes(from)) {
         memcpy(to->codes.codes, from->codes.codes, panels * dk_i8_panel_bytes(dim));
         memcpy(to->codes.keys, from->codes.keys, panels * sizeof *to->codes.keys);
     }
@@ -76,7 +148,7 @@ copy(struct dk_rows *to, const struct dk_rows *from, size_t count)
 dotk_status
 dk_rows_reserve(struct dk_rows *rows, size_t count, size_t n)
 {
-    struct dk_rows larger;
+    struct dk_rows larger = emptied(rows);
     size_t wanted, bytes;
 
     if (!dk_add(count, n, &wanted))
@@ -86,7 +158,6 @@ dk_rows_reserve(struct dk_rows *rows, size_t count, size_t n)
     const size_t capacity = dk_max(wanted, rows->capacity + rows->capacity / 2);
     if (!dk_mul(capacity, rows->dim * sizeof(float), &bytes))
         return dk_fail_memory(SIZE_MAX, "rows");
-    dk_rows_init(&larger, rows->dim, rows->metric, rows->screen);
     if (!allocate(&larger, capacity)) {
         dk_rows_release(&larger);
         return dk_fail_memory(bytes, "rows");
@@ -97,35 +168,81 @@ dk_rows_reserve(struct dk_rows *rows, size_t count, size_t n)
     return DOTK_OK;
 }
 
-/* How many of 'count' rows have codes. */
-static size_t
-encoded(const struct dk_rows *rows, size_t count)
+dotk_status
+dk_rows_check(const struct dk_rows *rows, size_t i, const float *x)
 {
-    return is_screened(rows) ? count / DK_PANEL * DK_PANEL : 0;
+    if (rows->store != DOTK_STORE_F16 || rows->metric == DOTK_METRIC_COSINE)
+        return DOTK_OK;
+    for (size_t d = 0; d < rows->dim; d++) {
+        if (fabsf(x[d]) >= F16_OVERFLOW)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "rows[%zu] has %.9g at dimension %zu, and f16 ends at 65504: scale it "
+                           "down, or store bf16 or f32",
+                           i, (double)x[d], d);
+    }
+    return DOTK_OK;
 }
 
+/* Row 'position' as f32, wherever it lies. */
+static const float *
+widened(const struct dk_rows *rows, size_t position, float *room)
+{
+    const void *const own = row_at(rows, position);
+
+    switch (rows->store) {
+    case DOTK_STORE_F32: return own;
+    case DOTK_STORE_F16:
+    case DOTK_STORE_BF16: rows->widen->widen_half[half_of(rows)](own, rows->dim, room, own); break;
+    case DOTK_STORE_INT8:
+        rows->widen->widen_i8(dk_i8_key(&rows->codes, position), rows->dim,
+                              dk_i8_scale(&rows->codes, position), room);
+        break;
+    }
+    return room;
+}
+
+/* Codes beside rows start .. end - 1. */
 static void
 encode(struct dk_rows *rows, size_t start, size_t end)
 {
-    for (size_t position = start; position < end; position++)
-        dk_i8_encode_key(&rows->codes, position, rows->vectors + position * rows->dim,
+    for (size_t position = start; position < end && rows->store != DOTK_STORE_INT8; position++)
+        dk_i8_encode_key(&rows->codes, position, widened(rows, position, rows->widened),
                          rows->metric == DOTK_METRIC_L2);
+}
+
+/* Stores x, as it is scored; returns the sum of squares of what is stored. */
+static double
+store(struct dk_rows *rows, size_t position, const float *x, double sum)
+{
+    switch (rows->store) {
+    case DOTK_STORE_F32: memcpy(row_at(rows, position), x, row_bytes(rows)); return sum;
+    case DOTK_STORE_INT8:
+        dk_i8_store_key(&rows->codes, position, x, rows->metric == DOTK_METRIC_L2);
+        return sum; /* no more than x has, roundings aside */
+    case DOTK_STORE_F16:
+    case DOTK_STORE_BF16: break;
+    }
+    rows->widen->narrow_half[half_of(rows)](x, rows->dim, row_at(rows, position));
+    return dk_sum_of_squares(widened(rows, position, rows->widened), rows->dim);
 }
 
 double
 dk_rows_set(struct dk_rows *rows, size_t count, size_t position, const float *x, double sum)
 {
-    float *const own = rows->vectors + position * rows->dim;
+    double stored;
 
     if (rows->norms == NULL) {
-        memcpy(own, x, rows->dim * sizeof *own);
+        stored = store(rows, position, x, sum);
     } else {
-        dk_scale_to_unit(x, rows->dim, sum, own);
+        const bool in_place = rows->store == DOTK_STORE_F32;
+        float *const unit = in_place ? row_at(rows, position) : rows->unit;
+        dk_scale_to_unit(x, rows->dim, sum, unit);
+        stored = in_place ? 1 : store(rows, position, unit, 1);
         rows->norms[position] = (float)sqrt(sum);
     }
     if (position < encoded(rows, count))
         encode(rows, position, position + 1);
-    return rows->norms == NULL ? sum : 1;
+    return stored;
 }
 
 void
@@ -137,7 +254,7 @@ dk_rows_encode(struct dk_rows *rows, size_t count, size_t n)
 void
 dk_rows_get(const struct dk_rows *rows, size_t position, float *out)
 {
-    const float *const own = rows->vectors + position * rows->dim;
+    const float *const own = widened(rows, position, out);
 
     for (size_t d = 0; d < rows->dim; d++)
         out[d] = rows->norms != NULL ? own[d] * rows->norms[position] : own[d];
@@ -164,10 +281,11 @@ dk_rows_close_gaps(struct dk_rows *rows, size_t count, size_t n, const size_t *p
 {
     if (n == 0)
         return;
-    dk_close_gaps(rows->vectors, rows->dim * sizeof *rows->vectors, count, n, positions);
+    if (rows->vectors != NULL)
+        dk_close_gaps(rows->vectors, row_bytes(rows), count, n, positions);
     if (rows->norms != NULL)
         dk_close_gaps(rows->norms, sizeof *rows->norms, count, n, positions);
-    if (is_screened(rows))
+    if (has_codes(rows))
         close_gaps_of_codes(rows, count, n, positions);
 }
 
@@ -176,8 +294,9 @@ dk_rows_scan(const struct dk_rows *rows, size_t count, struct dk_scan *scan)
 {
     scan->score = rows->metric == DOTK_METRIC_L2 ? DK_SCORE_L2 : DK_SCORE_DOT;
     scan->dim = rows->dim;
+    scan->store = rows->store;
     scan->keys = rows->vectors;
     scan->count = count;
     scan->key_stride = rows->dim;
-    scan->codes = is_screened(rows) ? &rows->codes : NULL;
+    scan->codes = has_codes(rows) ? &rows->codes : NULL;
 }

@@ -3,7 +3,8 @@
  *
  * Row-major, one after the other, so that a scan reads memory from front to back. Under cosine
  * they are unit vectors with the norms of what was added beside them. With a screen the rows of
- * every whole panel of 64 have codes as well (codec/i8.h); those behind have none yet. (A gap of a
+ * every whole panel of 64 have codes as well (codec/i8.h); those behind have none yet. An int8
+ * store has nothing but codes, of every row. (A gap of a
  * line between rows that lie a multiple of 4 KiB apart, against conflicts in L1, was tried at
  * dimensions 1024, 2048 and 4096 and changed nothing.)
  *
@@ -19,17 +20,21 @@
 #include "tile/tile.h"
 
 struct dk_rows {
+    const struct dk_widen_kernels *widen;
     size_t dim;
     dotk_metric metric;
+    dotk_store store;
     dotk_screen screen;
     size_t capacity;
-    float *vectors;           /* (capacity, dim) */
+    void *vectors;            /* (capacity, dim) of the store's type; int8: NULL */
     float *norms;             /* cosine: of the rows as they came; else NULL */
-    struct dk_codes_i8 codes; /* with a screen */
+    float *unit, *widened;    /* a row in work, where rows are not f32 */
+    struct dk_codes_i8 codes; /* with a screen; int8: the rows */
 };
 
 /* No rows and no memory yet. */
-void dk_rows_init(struct dk_rows *rows, size_t dim, dotk_metric metric, dotk_screen screen);
+void dk_rows_init(struct dk_rows *rows, const struct dk_kernels *kernels, size_t dim,
+                  dotk_metric metric, dotk_store store, dotk_screen screen);
 
 void dk_rows_release(struct dk_rows *rows);
 
@@ -46,6 +51,9 @@ dk_rows_have_room(const struct dk_rows *rows, size_t count, size_t n)
  */
 dotk_status dk_rows_reserve(struct dk_rows *rows, size_t count, size_t n);
 
+/* Whether x, rows[i] of a call, can be stored. Errors: DOTK_BAD_ARGUMENT. */
+dotk_status dk_rows_check(const struct dk_rows *rows, size_t i, const float *x);
+
 /*
  * Stores x, whose sum of squares is 'sum', below the capacity: in place of one of the 'count' rows
  * there are, or behind them. Returns the sum of squares of what is stored, to within a relative
@@ -56,7 +64,7 @@ double dk_rows_set(struct dk_rows *rows, size_t count, size_t position, const fl
 /* n rows have been set behind the 'count' there are: writes codes of the panels now whole. */
 void dk_rows_encode(struct dk_rows *rows, size_t count, size_t n);
 
-/* out (dim values) = the row as it came. */
+/* out (dim values) = the row as it came, or what is left of it. */
 void dk_rows_get(const struct dk_rows *rows, size_t position, float *out);
 
 /* Closes the gaps that n ascending positions leave among 'count' rows; order is kept. */
