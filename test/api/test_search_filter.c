@@ -168,12 +168,13 @@ check_shape(const dotk_index *index, bool screened, const struct ranking *rankin
 
 /* From a plain index that never had other rows, so that nothing in it is masked. */
 static struct ranking
-rank_all(dotk_metric metric, const float *rows, const int64_t *ids, const bool *present,
-         const float *queries)
+rank_all(const dotk_index_options *options, const float *rows, const int64_t *ids,
+         const bool *present, const float *queries)
 {
     struct ranking ranking = {COUNT - GONE, answer_create(QUERIES, COUNT - GONE)};
-    dotk_index *const index = create(NULL, DIM, metric);
+    dotk_index *index;
 
+    assert_ok(dotk_index_create(NULL, DIM, options, &index));
     for (size_t i = 0; i < COUNT; i++) {
         if (present[ids[i]])
             assert_ok(dotk_index_add(index, 1, rows + i * DIM, 0, &ids[i]));
@@ -183,9 +184,9 @@ rank_all(dotk_metric metric, const float *rows, const int64_t *ids, const bool *
     return ranking;
 }
 
-/* One metric and one way of giving ids, with rows removed, in every context. */
+/* One metric, one type of rows and one way of giving ids, with rows removed, in every context. */
 static void
-check_index(dotk_metric metric, bool shuffled, uint64_t *state)
+check_index(dotk_metric metric, dotk_store store, bool shuffled, uint64_t *state)
 {
     static float rows[COUNT * DIM], queries[QUERIES * DIM];
     static int64_t ids[COUNT], gone[GONE];
@@ -205,17 +206,19 @@ check_index(dotk_metric metric, bool shuffled, uint64_t *state)
         present[gone[i]] = false;
     }
     options.metric = metric;
-    struct ranking ranking = rank_all(metric, rows, ids, present, queries);
+    options.store = store;
+    struct ranking ranking = rank_all(&options, rows, ids, present, queries);
     for (size_t turn = 0; turn < 2 * all_count; turn++) {
         dotk_index *index;
 
+        const bool screened = turn % 2 == 1 || store == DOTK_STORE_INT8;
         options.screen = turn % 2 == 1 ? DOTK_SCREEN_INT8 : DOTK_SCREEN_NONE;
         assert_ok(dotk_index_create(contexts[turn / 2], DIM, &options, &index));
         assert_ok(dotk_index_add(index, COUNT, rows, 0, ids));
         assert_ok(dotk_index_remove(index, GONE, gone));
         for (enum shape shape = 0; shape < SHAPES; shape++) {
             if (turn == 0 || shape % 3 == turn % 3)
-                check_shape(index, turn % 2 == 1, &ranking, queries, shape, present, state);
+                check_shape(index, screened, &ranking, queries, shape, present, state);
         }
         dotk_index_destroy(index);
     }
@@ -228,8 +231,8 @@ dot(void **unused)
     uint64_t state = 1;
 
     (void)unused;
-    check_index(DOTK_METRIC_DOT, false, &state);
-    check_index(DOTK_METRIC_DOT, true, &state);
+    check_index(DOTK_METRIC_DOT, DOTK_STORE_F32, false, &state);
+    check_index(DOTK_METRIC_DOT, DOTK_STORE_INT8, true, &state);
 }
 
 static void
@@ -238,7 +241,7 @@ cosine(void **unused)
     uint64_t state = 2;
 
     (void)unused;
-    check_index(DOTK_METRIC_COSINE, true, &state);
+    check_index(DOTK_METRIC_COSINE, DOTK_STORE_F32, true, &state);
 }
 
 static void
@@ -247,7 +250,8 @@ l2(void **unused)
     uint64_t state = 3;
 
     (void)unused;
-    check_index(DOTK_METRIC_L2, false, &state);
+    check_index(DOTK_METRIC_L2, DOTK_STORE_F32, true, &state);
+    check_index(DOTK_METRIC_L2, DOTK_STORE_F16, false, &state);
 }
 
 int
