@@ -13,8 +13,8 @@
  * Where many of a panel's bounds are above (the first keys; data that codes cannot tell apart) it
  * is scored in f32 as a whole, and so are the next panels: twice as many each time, up to 256,
  * before the codes are tried again. Under a mask, panels of which few keys are left are scored so,
- * too: a panel is screened as a whole, at the price of 8 to 14 scores in f32. Keys behind the last whole panel have no codes, so that codes
- * are written once and never while they are read.
+ * too: a panel is screened as a whole, at the price of 8 to 14 scores in f32. Keys behind the last
+ * whole panel have no codes, so that codes are written once and never while they are read.
  */
 #include "tile/waiting.h"
 
