@@ -206,7 +206,8 @@ report_part(void *user, uint64_t done, uint64_t total)
     const dotk_context *const context = call->context;
 
     return context->progress(context->progress_user,
-                             PART_STEPS * call->part + PART_STEPS * done / total,
+                             PART_STEPS * call->part +
+                                 PART_STEPS * dk_max(1, call->weight) * done / total,
                              PART_STEPS * (uint64_t)call->parts);
 }
 

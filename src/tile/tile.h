@@ -28,9 +28,10 @@ struct dk_call {
     uint64_t float_mode;
     /*
      * Which of how many equal parts of the public call the next dk_call_run() is, so that the
-     * progress function sees one steady count; parts 0: the whole.
+     * progress function sees one steady count; parts 0: the whole. It may be 'weight' parts from
+     * there on, as long as so many of the others; 0 is 1.
      */
-    size_t part, parts;
+    size_t part, parts, weight;
 };
 
 /* Begins a call on 'context' (NULL: the calling thread alone). Errors: DOTK_NO_MEMORY. */

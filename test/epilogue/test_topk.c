@@ -157,6 +157,55 @@ positions_serve_as_ids(void **unused)
     dotk_context_destroy(context);
 }
 
+struct reports {
+    uint64_t done, total;
+};
+
+static int
+note(void *user, uint64_t done, uint64_t total)
+{
+    struct reports *const reports = user;
+
+    assert_true(done >= reports->done);
+    *reports = (struct reports){done, total};
+    return 0;
+}
+
+static void
+nothing(void *arg, size_t task, size_t slot)
+{
+    (void)arg, (void)task, (void)slot;
+}
+
+/* A scan that takes as long as three runs of finishing is three quarters of two batches' half. */
+static void
+a_scan_counts_for_its_weight(void **unused)
+{
+    struct reports reports = {0, 0};
+    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
+    dotk_context *context;
+    struct dk_call call;
+    struct dk_topk topk;
+
+    (void)unused;
+    options.progress = note;
+    options.progress_user = &reports;
+    assert_ok(dotk_context_create(&options, &context));
+    for (size_t batch = 0; batch < 2; batch++) {
+        assert_ok(dk_call_begin(context, &call));
+        assert_ok(dk_topk_init(&topk, &call, 1, 100, 1000, NULL, true));
+        call.part = batch * 4;
+        call.parts = 8;
+        call.weight = 3;
+        assert_ok(dk_call_run(&call, 5, nothing, NULL));
+        assert_int_equal(8 * reports.done, (batch * 4 + 3) * reports.total);
+        assert_ok(dk_topk_finish(&topk, &call, 1));
+        assert_int_equal(2 * reports.done, (batch + 1) * reports.total);
+        dk_call_end(&call);
+    }
+    dotk_context_destroy(context);
+}
+
 static void
 range_keeps_what_reaches_the_threshold(void **unused)
 {
@@ -274,6 +323,7 @@ main(void)
         cmocka_unit_test(selecting_is_exact),
         cmocka_unit_test(best_k_of_every_query),
         cmocka_unit_test(positions_serve_as_ids),
+        cmocka_unit_test(a_scan_counts_for_its_weight),
         cmocka_unit_test(range_keeps_what_reaches_the_threshold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

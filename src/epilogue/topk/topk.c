@@ -246,7 +246,8 @@ dk_topk_finish(struct dk_topk *topk, struct dk_call *call, size_t runs)
     for (size_t run = 0; status == DOTK_OK && run < runs; run++) {
         finish.first = dk_min(steps, run * most);
         finish.end = dk_min(steps, finish.first + most);
-        call->part++;
+        call->part += dk_max(1, call->weight);
+        call->weight = 1;
         status = dk_call_run(call, tasks, finish_task, &finish);
     }
     return status;

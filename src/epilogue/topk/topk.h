@@ -37,8 +37,8 @@ dotk_status dk_topk_init(struct dk_topk *topk, struct dk_call *call, size_t quer
 size_t dk_topk_finish_runs(size_t slots, size_t queries, size_t k, size_t most);
 
 /*
- * Merges the slots and sorts every list, in so many runs, each the next part of the call.
- * Errors: DOTK_CANCELLED.
+ * Merges the slots and sorts every list, in so many runs, each the next part of the call after the
+ * scan's, which has call->weight parts. Errors: DOTK_CANCELLED.
  */
 dotk_status dk_topk_finish(struct dk_topk *topk, struct dk_call *call, size_t runs);
 

@@ -190,6 +190,7 @@ struct route {
     size_t k;                   /* at most that many can be found */
     size_t batch, batches;      /* queries at a time, and how often */
     size_t finish_runs;         /* runs of their own to finish long lists; 0: with the scan's */
+    size_t scan_weight;         /* how many of those runs a scan takes the time of */
     const char *path, *kernel;
 };
 
@@ -206,6 +207,17 @@ batch_of(const struct dotk_index *index, const struct dk_call *call, size_t n, s
     const size_t most = dk_min(dk_scan_batch(index->dim), by_lists);
     const size_t even = (n - 1) / ((n - 1) / most + 1) + 1;
     return dk_min(most, even > DK_PANEL ? dk_round_up(even, DK_PANEL) : even);
+}
+
+static const double HIT_SECONDS = 60e-9; /* to merge and sort one */
+
+/* For a progress bar that moves evenly, more or less. */
+static size_t
+scan_weight(const struct route *route, const struct dotk_index *index, const struct dk_call *call)
+{
+    const double row = 2 * (double)index->dim / call->kernels->pace;
+    const double hits = (double)call->slots * (double)route->k / (double)route->finish_runs;
+    return (size_t)fmin(1000, 1 + (double)route->passing * row / (hits * HIT_SECONDS));
 }
 
 static dotk_status
@@ -263,6 +275,8 @@ route_begin(struct route *route, const struct flat *flat, const struct dk_reques
     if (route->k > 0) /* a range search has no lists */
         route->finish_runs = dk_topk_finish_runs(call->slots, route->batch, route->k,
                                                  route->passing);
+    if (route->finish_runs > 0)
+        route->scan_weight = scan_weight(route, index, call);
     const size_t first = dk_min(route->batch, request->n);
     const bool coded = index->screen == DOTK_SCREEN_INT8 || index->store == DOTK_STORE_INT8;
     if (coded && route->gather == NULL) {
@@ -329,7 +343,7 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
              size_t first, size_t n)
 {
     /* All batches alike, though the last may be small: progress is counted in runs. */
-    const size_t runs = 1 + route->finish_runs;
+    const size_t runs = dk_max(1, route->scan_weight) + route->finish_runs;
     struct dk_call call;
     struct dk_topk topk;
 
@@ -340,6 +354,7 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
     if (status == DOTK_OK) {
         call.part = first / route->batch * runs;
         call.parts = route->batches * runs;
+        call.weight = route->scan_weight;
         status = scan(flat, request, route, &call, first, n, &topk.epilogue);
     }
     if (status == DOTK_OK)
