@@ -1,8 +1,16 @@
-/* cpu.c - cpuid through the compiler, which also asks the OS (xgetbv) */
+/*
+ * cpu.c - what the processor can do: cpuid through the compiler, which also asks the OS (xgetbv),
+ * or what Linux says of an aarch64
+ */
 #define _GNU_SOURCE
 #include "platform/cpu.h"
 
 #include <sched.h>
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+
+enum { HAS_DOT = 1 << 20 }; /* HWCAP_ASIMDDP of Linux's asm/hwcap.h */
+#endif
 
 unsigned
 dk_cpu_features(void)
@@ -19,6 +27,9 @@ dk_cpu_features(void)
         features |= DK_CPU_AVX512;
     if ((features & DK_CPU_AVX512) && __builtin_cpu_supports("avx512vnni"))
         features |= DK_CPU_VNNI;
+#elif defined(__aarch64__)
+    if (getauxval(AT_HWCAP) & HAS_DOT)
+        features |= DK_CPU_DOT;
 #endif
     return features;
 }

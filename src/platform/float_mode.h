@@ -33,13 +33,14 @@ dk_float_mode_leave(uint64_t before)
 
 #elif defined(__aarch64__)
 
+/* What is loaded after a change is computed after it: hence "memory". */
 static inline uint64_t
 dk_float_mode_enter(void)
 {
     uint64_t before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before) : : "memory");
     if (before != 0)
-        __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
+        __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0) : "memory");
     return before;
 }
 
@@ -47,7 +48,7 @@ static inline void
 dk_float_mode_leave(uint64_t before)
 {
     if (before != 0)
-        __asm__ volatile("msr fpcr, %0" : : "r"(before));
+        __asm__ volatile("msr fpcr, %0" : : "r"(before) : "memory");
 }
 
 #else

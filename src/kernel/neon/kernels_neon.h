@@ -1,0 +1,38 @@
+/* kernels_neon.h - what neon/ offers to its table */
+#ifndef DOTK_KERNEL_KERNELS_NEON_H
+#define DOTK_KERNEL_KERNELS_NEON_H
+
+#include "kernel/kernel.h"
+
+dk_tile_f32_fn dk_tile_dot_f32_neon, dk_tile_l2_f32_neon;
+dk_few_f32_fn dk_few_dot_f32_neon, dk_few_l2_f32_neon;
+dk_screen_f32_fn dk_screen_dot_f32_neon, dk_screen_l2_f32_neon;
+dk_screen_i8_fn dk_screen_i8_neon;
+dk_pack_f32_fn dk_pack_f32_neon;
+dk_bias_act_f32_fn dk_bias_act_f32_neon;
+dk_weigh_f32_fn dk_weigh_f32_neon;
+dk_blend_f32_fn dk_blend_f32_neon;
+extern const struct dk_widen_kernels dk_widen_neon;
+extern const struct dk_softmax_v_kernels dk_softmax_v_neon;
+extern const struct dk_yardstick_kernels dk_yardstick_neon;
+extern const struct dk_kernels dk_kernels_neon;
+
+/*
+ * What the table has, for sets that only add to it. Plain C has an FMA on aarch64, and pairs take
+ * one number at a time on every instruction set.
+ */
+#define DK_NEON_LINES                                                                              \
+    .pace = 3e10,                                                                                  \
+    .tile_f32 = {[DK_SCORE_DOT] = dk_tile_dot_f32_neon, [DK_SCORE_L2] = dk_tile_l2_f32_neon},      \
+    .tile_f32_name = "tile_f32_neon", .tile_rows = {0, 6, 6, 6, 6},                                \
+    .few_f32 = {[DK_SCORE_DOT] = dk_few_dot_f32_neon, [DK_SCORE_L2] = dk_few_l2_f32_neon},         \
+    .few_f32_name = "few_f32_neon",                                                                \
+    .screen_f32 =                                                                                  \
+        {[DK_SCORE_DOT] = dk_screen_dot_f32_neon, [DK_SCORE_L2] = dk_screen_l2_f32_neon},          \
+    .screen_f32_name = "screen_f32_neon",                                                          \
+    .pair_f32 =                                                                                    \
+        {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},      \
+    .pack_f32 = dk_pack_f32_neon, .widen = &dk_widen_neon, .softmax_v = &dk_softmax_v_neon,        \
+    .bias_act_f32 = dk_bias_act_f32_neon, .yardstick = &dk_yardstick_neon
+
+#endif /* DOTK_KERNEL_KERNELS_NEON_H */
