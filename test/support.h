@@ -52,6 +52,11 @@
 #define TEST_SANITIZED TEST_THREAD_SANITIZER
 #endif
 
+/* Run by qemu, whose fork() of a process with threads may stand still for ever. */
+#ifndef TEST_EMULATED
+#define TEST_EMULATED 0
+#endif
+
 static inline void
 test_require(bool condition, const char *what)
 {

@@ -6,9 +6,7 @@
 
 #include "kernel/kernel.h"
 
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
+#include "float_mode.h"
 
 /* A dimension of many shapes: all small ones, then some around the chains of 256. */
 static size_t
@@ -261,10 +259,10 @@ static void
 test_float_mode(void **state)
 {
     (void)state;
-#if defined(__x86_64__)
     uint64_t seed = 7;
     float a[300], b[300], found[2][5][300];
-    const unsigned before = _mm_getcsr();
+    const unsigned before = test_mode_get();
+    const unsigned odd_mode = TEST_MODE_DEFAULT | TEST_MODE_FLUSH | TEST_MODE_ZERO;
 
     memset(found, 0, sizeof found);
     test_random_floats(&seed, a, 300);
@@ -274,7 +272,7 @@ test_float_mode(void **state)
     const float small = 1e-20f, zero = 0; /* 1e-40 apart */
     for (size_t odd = 0; odd < 2; odd++) {
         float(*const out)[300] = found[odd];
-        _mm_setcsr(odd ? 0x1f80 | 0x8040 | 0x6000 : 0x1f80);
+        test_mode_set(odd ? odd_mode : TEST_MODE_DEFAULT);
         out[0][0] = dotk_dot(a, b, 300);
         out[0][1] = dotk_l2(a, b, 300);
         out[0][2] = dotk_norm(a, 300);
@@ -284,16 +282,13 @@ test_float_mode(void **state)
                           dotk_normalize(a, 300, out[1], NULL) == DOTK_OK &&
                           dotk_project(a, b, 300, out[2]) == DOTK_OK &&
                           dotk_softmax(a, 300, 0.01f, out[3]) == DOTK_OK;
-        const unsigned after = _mm_getcsr() & ~0x3fu;
-        _mm_setcsr(before);
+        const unsigned after = test_mode_get();
+        test_mode_set(before);
         assert_true(good);
-        assert_int_equal(after, odd ? 0x1f80 | 0x8040 | 0x6000 : 0x1f80);
+        assert_int_equal(after, odd ? odd_mode : TEST_MODE_DEFAULT);
     }
     assert_memory_equal(found[0], found[1], sizeof found[0]);
     assert_true(found[1][0][5] > 0);
-#else
-    skip();
-#endif
 }
 
 int
