@@ -30,9 +30,10 @@ start_of(const struct dk_screen_i8 *args, size_t q)
 
 /* Bit r: key at + r may be above the query's threshold, 16 keys. */
 DK_INLINE SCREEN_TARGET uint64_t
-keys_above(const struct dk_query_terms *term, const struct dk_key_terms *key, size_t at,
-           const int32x4_t sum[VECS])
+keys_above(const struct dk_screen_i8 *args, size_t q, size_t at, const int32x4_t sum[VECS])
 {
+    const struct dk_key_terms *const key = args->key;
+    const struct dk_query_terms *const term = &args->term[q];
     uint32x4_t below[VECS];
 
     DK_UNROLL
@@ -44,7 +45,7 @@ keys_above(const struct dk_query_terms *term, const struct dk_key_terms *key, si
                                              term->residual);
         const float32x4_t product = vmulq_n_f32(vcvtq_f32_s32(sum[v]), term->scale);
         const float32x4_t bound = vfmaq_f32(rest, product, vld1q_f32(key->scale + first));
-        below[v] = vcleq_f32(bound, vdupq_n_f32(term->threshold)); /* never, of NaN */
+        below[v] = vcleq_f32(bound, vdupq_n_f32(args->threshold[q])); /* never, of NaN */
     }
     return dk_bits_of_lanes(below) ^ 0xffff;
 }
@@ -77,7 +78,7 @@ screen_keys(const size_t queries, const struct dk_screen_i8 *args, const int32_t
     }
     DK_UNROLL
     for (size_t q = 0; q < queries; q++)
-        args->above[q] |= keys_above(&args->term[q], args->key, at, sum[q]) << at;
+        args->above[q] |= keys_above(args, q, at, sum[q]) << at;
 }
 
 DK_INLINE SCREEN_TARGET void
