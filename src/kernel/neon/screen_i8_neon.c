@@ -31,7 +31,7 @@ add_products(int32x4_t sum, int8x16_t keys, four_codes query)
     return vpadalq_s16(sum, vpaddq_s16(low, high));
 }
 
-#include "kernel/neon/screen_i8_body.h"
+#include "kernel/screen_i8_neon_body.h"
 
 void
 dk_screen_i8_neon(const struct dk_screen_i8 *args)

@@ -34,7 +34,7 @@ add_products(int32x4_t sum, int8x16_t keys, four_codes query)
     return sum;
 }
 
-#include "kernel/neon/screen_i8_body.h"
+#include "kernel/screen_i8_neon_body.h"
 
 SCREEN_TARGET void
 dk_screen_i8_neondot(const struct dk_screen_i8 *args)

@@ -1,5 +1,5 @@
 /*
- * screen_i8_body.h - codes of 64 keys against up to 6 queries, for Neon with and without sdot
+ * screen_i8_neon_body.h - codes of 64 keys against up to 6 queries, for Neon with and without sdot
  *
  * 16 keys at a time: with 6 queries 24 sums stay in registers, each lane one key. Keys' bytes are
  * made signed by their upper bit, so that a query's codes (and their sum, 128 times) have to stand
