@@ -24,7 +24,7 @@ widen_half(const enum dk_half kind, const uint16_t *from, size_t count, float *o
                                                 : _mm256_castsi256_ps(_mm256_slli_epi32(
                                                       _mm256_cvtepu16_epi32(halves), 16));
         if (i % LINE == 0)
-            _mm_prefetch(ahead + 2 * i, _MM_HINT_T0);
+            _mm_prefetch(ahead + 2 * i, _MM_HINT_T1);
         _mm256_storeu_ps(out + i, wide);
     }
     for (; i < count; i++)

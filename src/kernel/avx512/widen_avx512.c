@@ -28,14 +28,14 @@ widen_half(const enum dk_half kind, const uint16_t *from, size_t count, float *o
 
     for (; i + LINE <= count; i += LINE) {
         const __m512i line = _mm512_loadu_si512(from + i);
-        _mm_prefetch(ahead + 2 * i, _MM_HINT_T0);
+        _mm_prefetch(ahead + 2 * i, _MM_HINT_T1);
         _mm512_storeu_ps(out + i, widen_lanes(kind, _mm512_castsi512_si256(line)));
         _mm512_storeu_ps(out + i + LANES, widen_lanes(kind, _mm512_extracti64x4_epi64(line, 1)));
     }
     for (; i < count; i += LANES) {
         const __mmask16 lanes = count - i < LANES ? (__mmask16)((1u << (count - i)) - 1)
                                                   : (__mmask16)0xffff;
-        _mm_prefetch(ahead + 2 * i, _MM_HINT_T0);
+        _mm_prefetch(ahead + 2 * i, _MM_HINT_T1);
         _mm512_mask_storeu_ps(out + i, lanes,
                               widen_lanes(kind, _mm256_maskz_loadu_epi16(lanes, from + i)));
     }
