@@ -47,11 +47,18 @@ typedef enum dotk_index_kind {
     DOTK_INDEX_FLAT = 0 /* exact: every row is scored */
 } dotk_index_kind;
 
-/* What a search reads before it scores in f32. Answers are the same, bit for bit. */
+/*
+ * What a search reads before it scores in f32. With DOTK_SCREEN_INT8 answers are the same, bit for
+ * bit. With DOTK_SCREEN_INT4 they are, too, except with a probability: with delta
+ * (dotk_index_options) at most, for each query, some row that belongs in its answer is missing; all
+ * scores are exact.
+ */
 typedef enum dotk_screen {
     DOTK_SCREEN_NONE = 0, /* nothing                                                  */
-    DOTK_SCREEN_INT8 = 1  /* a byte an element, with a proven bound: only rows that   */
+    DOTK_SCREEN_INT8 = 1, /* a byte an element, with a proven bound: only rows that   */
                           /* the bound cannot exclude are scored                      */
+    DOTK_SCREEN_INT4 = 2  /* half a byte, under a random rotation: the fewer queries  */
+                          /* at a time, the more it saves; dim at most 4096           */
 } dotk_screen;
 
 /*
@@ -83,12 +90,17 @@ typedef struct dotk_index_options {
     int32_t expect_unit;  /* 1: refuse rows and queries with | |x| - 1 | > 1e-3           */
     dotk_screen screen;   /* 0: DOTK_SCREEN_NONE                                          */
     dotk_store store;     /* 0: DOTK_STORE_F32                                            */
+    double delta;         /* DOTK_SCREEN_INT4: the most probable a query's answer may be  */
+                          /* to lack a row, 1e-100 to below 1; 0: 1e-9. The probability   */
+                          /* is over the draw of the rotation, for rows and queries that  */
+                          /* are chosen without knowing it                                */
+    uint64_t seed;        /* DOTK_SCREEN_INT4: of the rotation                            */
 } dotk_index_options;
 
 #define DOTK_INDEX_OPTIONS_INIT                                                                    \
     {                                                                                              \
         sizeof(dotk_index_options), DOTK_INDEX_FLAT, DOTK_METRIC_DOT, 0, DOTK_SCREEN_NONE,         \
-            DOTK_STORE_F32                                                                         \
+            DOTK_STORE_F32, 0, 0                                                                   \
     }
 
 /*
@@ -97,7 +109,8 @@ typedef struct dotk_index_options {
  * Memory:  copies the options, borrows 'context' (NULL allowed) until destroyed. A
  *          flat index holds 4 * dim bytes a row (f16, bf16: 2 * dim; int8: dim + 16), plus 4
  *          (cosine) and, where ids are not 0, 1, 2, ..., about 24; with DOTK_SCREEN_INT8
- *          also dim + 16, unless the store is int8.
+ *          also dim + 16, unless the store is int8; with DOTK_SCREEN_INT4
+ *          dim / 2 + 16 and, once, about 4 * dim * dim.
  * Threads: pure.
  * Errors:  DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY.
  */
@@ -184,6 +197,8 @@ typedef struct dotk_search_stats {
     uint64_t candidates;    /* scores that passed the threshold of their time: depends on */
                             /* the number of threads                                      */
     uint64_t rows_rescored; /* pairs that a screen let through, scored in f32; 0 without  */
+    double delta;           /* of DOTK_SCREEN_INT4: how probably, at most, an answer is   */
+                            /* not the exact one; 0: it is                                */
     double seconds;         /* wall-clock time                                            */
     const char *path; /* static text: "few", "batch", "screened", "empty"; see dotk_index_plan() */
     const char *kernel; /* static text: the kernel that ran, "-" for none             */

@@ -1,6 +1,9 @@
 /* i8.c - rounding to a byte, and bounds for what it loses (doc/math/screening.md) */
 #include "codec/i8.h"
 
+#include "codec/bound.h"
+#include "codec/i4.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -8,21 +11,7 @@ enum { LANES = 8, BLOCK = 128 };
 
 static const float MOST = 127;
 static const double SMALLEST = 0x1p-120; /* scales below, and denormals with them, become 0 */
-static const double SLACK = 0x1p-18;     /* for the kernel's f32 roundings: it needs 9 of 64 */
 static const double SUMMED = 0x1p-36;    /* more than a sum of 65,536 squares is off by      */
-
-/* Above x by at least 2^-25 of it, which covers this file's roundings in double as well. */
-static float
-up(double x)
-{
-    return nextafterf((float)x, INFINITY);
-}
-
-static float
-down(double x)
-{
-    return nextafterf((float)x, -INFINITY);
-}
 
 size_t
 dk_i8_panel_bytes(size_t dim)
@@ -150,9 +139,9 @@ set_key(struct dk_codes_i8 *store, size_t position, const float *x, float step, 
         }
     }
     key->scale[r] = scale;
-    key->residual[r] = up(sqrt(sums.residual2));
-    key->norm[r] = up(sqrt(sums.norm2));
-    key->offset[r] = squared ? up(-sums.norm2 * (1 - SLACK)) : 0;
+    key->residual[r] = dk_up(sqrt(sums.residual2));
+    key->norm[r] = dk_up(sqrt(sums.norm2));
+    key->offset[r] = squared ? dk_up(-sums.norm2 * (1 - DK_SLACK)) : 0;
 }
 
 void
@@ -198,7 +187,7 @@ dk_i8_store_key(struct dk_codes_i8 *store, size_t position, const float *x, bool
 static void
 move_within_panels(struct dk_codes_i8 *store, size_t to, size_t from, size_t n)
 {
-    const size_t bytes = dk_i8_panel_bytes(store->dim);
+    const size_t bytes = dk_codes_panel_bytes(store);
     const size_t t = to % DK_PANEL, f = from % DK_PANEL;
     struct dk_key_terms *const keys = &store->keys[to / DK_PANEL];
     const struct dk_key_terms *const old = &store->keys[from / DK_PANEL];
@@ -248,9 +237,9 @@ dk_i8_encode_query(const float *x, size_t dim, bool squared, double roundings, i
     const double coded = sqrt(sums.coded2), norm = sqrt(sums.norm2);
     terms->start = -128 * sums.codes;
     terms->scale = (float)(times * scale);
-    terms->residual = up(times * coded * (1 + SLACK));
-    terms->norm = up(times * (sqrt(sums.residual2) * (1 + SLACK) + SLACK * coded) +
-                     (squared ? 0 : 1.01 * 0x1p-24 * roundings * norm));
+    terms->residual = dk_up(times * coded * (1 + DK_SLACK));
+    terms->norm = dk_up(times * (sqrt(sums.residual2) * (1 + DK_SLACK) + DK_SLACK * coded) +
+                        (squared ? 0 : 1.01 * 0x1p-24 * roundings * norm));
 }
 
 float
@@ -263,5 +252,5 @@ dk_i8_threshold(float threshold, size_t dim, bool squared, double roundings, dou
     if (squared)
         exact += -1.01 * 0x1p-24 * roundings * fabs((double)threshold) +
                  squared_norm * (1 - SUMMED);
-    return down(exact);
+    return dk_down(exact);
 }

@@ -14,9 +14,12 @@
 
 #include "kernel/kernel.h"
 
+struct dk_i4;
+
 /* Panels of 64 keys; (count + 63) / 64 of each. Zeros are an empty store. */
 struct dk_codes_i8 {
     size_t dim;
+    const struct dk_i4 *i4;    /* NULL; else codes are of four bits, and i4.h has their bound */
     uint8_t *codes;            /* dk_i8_panel_bytes(dim) a panel */
     struct dk_key_terms *keys; /* one a panel                    */
 };

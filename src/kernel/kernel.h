@@ -163,6 +163,8 @@ struct dk_kernels {
     const char *screen_f32_name;
     dk_screen_i8_fn *screen_i8;
     const char *screen_i8_name;
+    dk_screen_i8_fn *screen_i4; /* the same of codes of four bits */
+    const char *screen_i4_name;
     dk_pair_f32_fn *pair_f32[DK_SCORE_KINDS];
     dk_pack_f32_fn *pack_f32;
     const struct dk_widen_kernels *widen;

@@ -70,4 +70,12 @@ struct dk_screen_i8 {
 };
 typedef void dk_screen_i8_fn(const struct dk_screen_i8 *args);
 
+/*
+ * Codes of four bits, for members named screen_i4: the same call and the same bound, with codes
+ * c = 2 n - 15 for a nibble n of 0 .. 15, and -15 sum d in start. A group is 8 dimensions: in the
+ * byte where int8 has dimension j of 4, the lower nibble is dimension j and the upper one 4 + j.
+ * 'query' has groups * 8 codes, 0 beyond the last dimension, where a nibble may be anything.
+ */
+enum { DK_I4_GROUP = 8 };
+
 #endif /* DOTK_KERNEL_SCREEN_I8_H */

@@ -8,6 +8,7 @@
 #include "search/index.h"
 
 #include "codec/norm.h"
+#include "codec/rotation.h"
 #include "platform/clock.h"
 #include "platform/float_mode.h"
 #include "platform/memory.h"
@@ -22,6 +23,7 @@ enum { DIM_MAX = 65536 };
 
 static const double SQUARED_NORM_MAX = 0x1p125;
 static const double UNIT_TOLERANCE = 1e-3;
+static const double DELTA_DEFAULT = 1e-9, DELTA_MIN = 1e-100;
 
 static const struct dk_index_ops *const kinds[] = {
 #define DK_INDEX_KIND(NAME, name) [DOTK_INDEX_##NAME] = &dk_index_##name,
@@ -56,6 +58,39 @@ dotk_store_name(dotk_store store)
 /*  Creating                                                                 */
 /* ------------------------------------------------------------------------- */
 
+static dotk_status
+check_screen(size_t dim, const dotk_index_options *options)
+{
+    const double delta = options->delta;
+
+    switch (options->screen) {
+    case DOTK_SCREEN_NONE:
+    case DOTK_SCREEN_INT8:
+        if (delta != 0 || options->seed != 0)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->%s is set without DOTK_SCREEN_INT4: leave it 0",
+                           delta != 0 ? "delta" : "seed");
+        return DOTK_OK;
+    case DOTK_SCREEN_INT4:
+        if (dim > DK_ROTATION_DIM_MAX)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "dim is %zu: DOTK_SCREEN_INT4 takes at most %d, choose DOTK_SCREEN_INT8",
+                           dim, DK_ROTATION_DIM_MAX);
+        if (options->store != DOTK_STORE_F32)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->store is %d: DOTK_SCREEN_INT4 takes DOTK_STORE_F32 alone",
+                           (int)options->store);
+        if (!(delta == 0 || (delta >= DELTA_MIN && delta < 1)))
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->delta is %g: a probability from %g to below 1, or 0 for %g",
+                           delta, DELTA_MIN, DELTA_DEFAULT);
+        return DOTK_OK;
+    }
+    return dk_fail(DOTK_BAD_ARGUMENT,
+                   "options->screen is %d: choose DOTK_SCREEN_NONE, _INT8 or _INT4",
+                   (int)options->screen);
+}
+
 dotk_status
 dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *options,
                   dotk_index **out)
@@ -78,9 +113,9 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
                        "options->metric is %d: choose DOTK_METRIC_DOT, _COSINE or _L2",
                        (int)options->metric);
 
-    if (options->screen != DOTK_SCREEN_NONE && options->screen != DOTK_SCREEN_INT8)
-        return dk_fail(DOTK_BAD_ARGUMENT, "options->screen is %d: choose DOTK_SCREEN_NONE or _INT8",
-                       (int)options->screen);
+    const dotk_status refused = check_screen(dim, options);
+    if (refused != DOTK_OK)
+        return refused;
     if (dotk_store_name(options->store) == NULL)
         return dk_fail(DOTK_BAD_ARGUMENT,
                        "options->store is %d: choose DOTK_STORE_F32, _F16, _BF16 or _INT8",
@@ -97,12 +132,21 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
     index->expect_unit = options->expect_unit != 0;
     index->screen = options->screen;
     index->store = options->store;
+    if (index->screen == DOTK_SCREEN_INT4) {
+        index->delta = options->delta > 0 ? options->delta : DELTA_DEFAULT;
+        index->seed = options->seed;
+    }
     index->gate = dk_gate_create();
     if (index->gate == NULL) {
         dk_free(index);
         return dk_fail_memory(ops->bytes, "an index");
     }
-    ops->init(index);
+    const dotk_status status = ops->init(index);
+    if (status != DOTK_OK) {
+        dk_gate_destroy(index->gate);
+        dk_free(index);
+        return status;
+    }
     *out = index;
     return DOTK_OK;
 }

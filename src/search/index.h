@@ -21,6 +21,8 @@ struct dotk_index {
     bool expect_unit;
     dotk_screen screen;
     dotk_store store;
+    double delta;         /* with DOTK_SCREEN_INT4, else 0 */
+    uint64_t seed;        /* likewise */
     struct dk_gate *gate; /* who may look at and change what follows, and the kind's object */
     struct dk_ids ids;
     size_t rows; /* present; stored atomically while the gate is stopped, read at any time */
@@ -49,9 +51,9 @@ struct dk_request {
  */
 struct dk_index_ops {
     const char *name;
-    size_t bytes;                              /* of the object                   */
-    void (*init)(struct dotk_index *index);    /* beyond struct dotk_index: zeros */
-    void (*release)(struct dotk_index *index); /* what the object owns, less ids */
+    size_t bytes;                                  /* of the object                   */
+    dotk_status (*init)(struct dotk_index *index); /* beyond struct dotk_index: zeros */
+    void (*release)(struct dotk_index *index);     /* what the object owns, less ids */
     dotk_status (*add)(struct dotk_index *index, size_t n, const float *rows, size_t stride,
                        const int64_t *ids);
     dotk_status (*update)(struct dotk_index *index, size_t n, const float *rows, size_t stride,

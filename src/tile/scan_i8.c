@@ -18,6 +18,7 @@
  */
 #include "tile/waiting.h"
 
+#include "codec/i4.h"
 #include "codec/norm.h"
 #include "platform/memory.h"
 #include "platform/status.h"
@@ -67,6 +68,7 @@ struct screened {
     struct own *own;       /* by slot */
     size_t slots;
     size_t sparse; /* the most keys of a panel that are scored sooner than screened */
+    dk_screen_i8_fn *screen;
 };
 
 static bool
@@ -134,7 +136,7 @@ screen_panel(const struct screened *screened, struct own *own, size_t panel)
     const struct dk_scan_job *const job = screened->job;
     const struct dk_scan *const scan = job->scan;
     const struct dk_codes_i8 *const codes = scan->codes;
-    const size_t bytes = dk_i8_panel_bytes(scan->dim);
+    const size_t bytes = dk_codes_panel_bytes(codes);
     const size_t calls = (scan->query_count + DK_I8_QUERIES - 1) / DK_I8_QUERIES;
     const size_t together = (scan->query_count + calls - 1) / calls;
     const size_t panels = scan->count / DK_PANEL, all = panels * bytes;
@@ -160,7 +162,7 @@ screen_panel(const struct screened *screened, struct own *own, size_t panel)
         args.ahead = (const char *)codes->codes + ahead;
         args.ahead_lines = dk_min(lines, (all - ahead) / DK_LINE);
         ahead += args.ahead_lines * DK_LINE;
-        job->kernels->screen_i8(&args);
+        screened->screen(&args);
     }
 }
 
@@ -289,9 +291,24 @@ own_init(struct own *own, struct dk_call *call, size_t queries)
     return true;
 }
 
+/* Codes and terms of one query; 'rotated' is for codes of four bits. */
+static void
+encode_query(const struct dk_scan *scan, const float *query, float *rotated, int8_t *codes,
+             struct dk_query_terms *terms)
+{
+    const struct dk_i4 *const i4 = scan->codes->i4;
+    const double roundings = dk_scan_roundings(scan->dim);
+
+    if (i4 != NULL)
+        dk_i4_encode_query(i4, scan->count, query, is_squared(scan), roundings, rotated, codes,
+                           terms);
+    else
+        dk_i8_encode_query(query, scan->dim, is_squared(scan), roundings, codes, terms);
+}
+
 /* Codes and terms of every query, thresholds for every slot. */
 static void
-encode_queries(struct screened *screened, int8_t *codes, size_t padded)
+encode_queries(struct screened *screened, float *rotated, int8_t *codes, size_t padded)
 {
     const struct dk_scan *const scan = screened->job->scan;
 
@@ -299,8 +316,7 @@ encode_queries(struct screened *screened, int8_t *codes, size_t padded)
         const float *const query = scan->queries + q * scan->query_stride;
         screened->query[q] = codes + q * padded;
         screened->squared_norm[q] = dk_sum_of_squares(query, scan->dim);
-        dk_i8_encode_query(query, scan->dim, is_squared(scan), dk_scan_roundings(scan->dim),
-                           codes + q * padded, &screened->terms[q]);
+        encode_query(scan, query, rotated, codes + q * padded, &screened->terms[q]);
         atomic_init(&screened->shared[q], -INFINITY);
         for (size_t slot = 0; slot < screened->slots; slot++)
             update_threshold(screened, slot, q);
@@ -311,26 +327,31 @@ dotk_status
 dk_scan_i8_run(struct dk_call *call, struct dk_scan_job *job)
 {
     const struct dk_scan *const scan = job->scan;
-    const size_t queries = scan->query_count, padded = dk_round_up(scan->dim, DK_I8_GROUP);
+    const size_t queries = scan->query_count, padded = dk_round_up(scan->dim, DK_I4_GROUP);
+    const struct dk_i4 *const i4 = scan->codes->i4;
     struct screened screened = {
         .job = job,
         .slots = call->slots,
         .sparse = scan->query_count <= DK_FEW_QUERIES ? SPARSE_FEW : SPARSE_BATCH,
+        .screen = i4 != NULL ? call->kernels->screen_i4 : call->kernels->screen_i8,
     };
 
+    float *const rotated = dk_call_alloc(call, i4 != NULL ? i4->rotation->padded : 1,
+                                         sizeof *rotated);
     int8_t *const codes = dk_call_alloc(call, queries, padded);
     screened.query = dk_call_alloc(call, queries, sizeof *screened.query);
     screened.terms = dk_call_alloc(call, queries, sizeof *screened.terms);
     screened.squared_norm = dk_call_alloc(call, queries, sizeof *screened.squared_norm);
     screened.shared = dk_call_alloc(call, queries, sizeof *screened.shared);
     screened.own = dk_call_alloc(call, call->slots, sizeof *screened.own);
-    bool ok = codes != NULL && screened.query != NULL && screened.terms != NULL &&
-              screened.squared_norm != NULL && screened.shared != NULL && screened.own != NULL;
+    bool ok = rotated != NULL && codes != NULL && screened.query != NULL &&
+              screened.terms != NULL && screened.squared_norm != NULL && screened.shared != NULL &&
+              screened.own != NULL;
     for (size_t slot = 0; ok && slot < call->slots; slot++)
         ok = own_init(&screened.own[slot], call, queries);
     if (!ok)
         return dk_fail_memory(queries * padded, "codes of queries");
-    encode_queries(&screened, codes, padded);
+    encode_queries(&screened, rotated, codes, padded);
 
     const double flop = 2.0 * (double)scan->dim * (double)queries * DK_PANEL;
     const double by_time = fmin(TASK_SECONDS * PACE * call->kernels->pace / flop,

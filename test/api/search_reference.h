@@ -164,6 +164,7 @@ create_contexts(void **unused)
     dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
 
     (void)unused;
+    context_count = 0;
     for (size_t t = 0; t < THREADS; t++) {
         options.threads = threads[t];
         assert_ok(dotk_context_create(&options, &contexts[context_count++]));

@@ -5,6 +5,18 @@
  */
 #include "api/search_reference.h"
 
+/*
+ * What the tests run with: first a byte an element, then half of one. The second may miss a row
+ * with a probability of 1e-9 a query; as seeds are fixed, it does so always or never.
+ */
+static dotk_screen screen_of_tests = DOTK_SCREEN_INT8;
+
+static const char *
+kernel_of_tests(void)
+{
+    return screen_of_tests == DOTK_SCREEN_INT4 ? "screen_i4_" : "screen_i8_";
+}
+
 /* Two indexes that must not be told apart. */
 struct twins {
     dotk_metric metric;
@@ -19,7 +31,7 @@ twins_create(dotk_context *context, size_t dim, dotk_metric metric)
     struct twins twins = {metric, dim, create(context, dim, metric), NULL};
 
     options.metric = metric;
-    options.screen = DOTK_SCREEN_INT8;
+    options.screen = screen_of_tests;
     assert_ok(dotk_index_create(context, dim, &options, &twins.screened));
     return twins;
 }
@@ -79,7 +91,9 @@ assert_same_search(const struct twins *twins, size_t n, const float *queries, si
     const size_t rows = n == 0 ? 0 : plain.rows_scored / n;
     assert_true(screened.rows_rescored >= n * (k < rows ? k : rows));
     assert_string_equal(screened.path, plain.rows_scored == 0 ? "empty" : "screened");
-    assert_int_equal(strncmp(screened.kernel, "screen_i8_", 10) == 0, plain.rows_scored != 0);
+    assert_int_equal(strncmp(screened.kernel, kernel_of_tests(), 10) == 0, plain.rows_scored != 0);
+    assert_true(screened.delta == (screen_of_tests == DOTK_SCREEN_INT4 ? 1e-9 : 0));
+    assert_true(plain.delta == 0);
     return screened.rows_rescored;
 }
 
@@ -218,7 +232,7 @@ large_dimensions(void **unused)
     uint64_t state = 2;
 
     (void)unused;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < (screen_of_tests == DOTK_SCREEN_INT4 ? 1 : 3); i++) {
         const size_t count = dims[i] == 65536 ? 70 : COUNT;
         fill(CLUSTERS, &state, count, dims[i], rows);
         fill(CLUSTERS, &state, QUERIES, dims[i], queries);
@@ -382,6 +396,8 @@ refused_adds_leave_codes_alone(void **unused)
 static void
 few_rows_are_rescored_on_benign_data(void **unused)
 {
+    /* Four bits are coarse for so few dimensions. */
+    const size_t part = screen_of_tests == DOTK_SCREEN_INT4 ? 8 : 20;
     enum { COUNT = 30000, DIM = 64, QUERIES = 12, K = 10 };
     float *const rows = allocate(COUNT * DIM, sizeof *rows);
     float queries[QUERIES * DIM];
@@ -391,15 +407,15 @@ few_rows_are_rescored_on_benign_data(void **unused)
     fill(NORMAL, &state, COUNT, DIM, rows);
     fill(NORMAL, &state, QUERIES, DIM, queries);
     for (size_t m = 0; m < METRICS; m++) {
-        for (size_t x = 0; x < all_count; x++) {
+        for (size_t x = 0; x < all_count; x += screen_of_tests == DOTK_SCREEN_INT4 ? 3 : 1) {
             struct twins twins = twins_create(contexts[x], DIM, metrics[m]);
             twins_add(&twins, COUNT, rows, 0, NULL);
             for (size_t n = 1; n <= QUERIES; n += QUERIES - 1) {
                 const uint64_t rescored = assert_same_search(&twins, n, queries, DIM, K, NULL);
-                if (rescored > n * COUNT / 20)
+                if (rescored > n * COUNT / part)
                     print_error("%s, context %zu: %zu of %zu rescored\n",
                                 dotk_metric_name(metrics[m]), x, (size_t)rescored, n * COUNT);
-                assert_true(rescored <= n * COUNT / 20);
+                assert_true(rescored <= n * COUNT / part);
             }
             twins_destroy(&twins);
         }
@@ -424,7 +440,8 @@ plans_and_options_say_so(void **unused)
     assert_memory_equal(line, "empty - ", 8);
     twins_add(&twins, COUNT, rows, 0, NULL);
     assert_ok(dotk_index_plan(twins.screened, 3, 5, NULL, line, sizeof line));
-    assert_memory_equal(line, "screened screen_i8_", 19);
+    assert_memory_equal(line, "screened ", 9);
+    assert_memory_equal(line + 9, kernel_of_tests(), 10);
     assert_ok(dotk_index_plan(twins.plain, 3, 5, NULL, line, sizeof line));
     assert_memory_equal(line, "few ", 4);
     twins_destroy(&twins);
@@ -432,6 +449,75 @@ plans_and_options_say_so(void **unused)
     assert_status(dotk_index_create(NULL, DIM, &options, &index), DOTK_BAD_ARGUMENT);
     assert_message("options->screen is 7");
     assert_null(index);
+}
+
+static void
+options_of_int4_are_checked(void **unused)
+{
+    static const double wrong[] = {-0.1, 1, 2, 1e-101, INFINITY, NAN}, right[] = {1e-100, 0.999};
+    dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
+    dotk_index *index;
+
+    (void)unused;
+    options.screen = DOTK_SCREEN_INT4;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        options.delta = wrong[i];
+        assert_status(dotk_index_create(NULL, 8, &options, &index), DOTK_BAD_ARGUMENT);
+        assert_message("options->delta is ");
+        assert_null(index);
+    }
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        options.delta = right[i];
+        assert_ok(dotk_index_create(NULL, 8, &options, &index));
+        dotk_index_destroy(index);
+    }
+    assert_status(dotk_index_create(NULL, 4097, &options, &index), DOTK_BAD_ARGUMENT);
+    assert_message("dim is 4097: DOTK_SCREEN_INT4 takes at most 4096");
+    for (int screen = DOTK_SCREEN_NONE; screen <= DOTK_SCREEN_INT8; screen++) {
+        options.screen = (dotk_screen)screen;
+        options.delta = 0.5;
+        assert_status(dotk_index_create(NULL, 8, &options, &index), DOTK_BAD_ARGUMENT);
+        assert_message("options->delta is set without DOTK_SCREEN_INT4");
+        options.delta = 0;
+        options.seed = 1;
+        assert_status(dotk_index_create(NULL, 8, &options, &index), DOTK_BAD_ARGUMENT);
+        assert_message("options->seed is set without DOTK_SCREEN_INT4");
+        options.seed = 0;
+    }
+}
+
+/* Another seed is another rotation, which other rows pass; the answer stays. */
+static void
+seeds_and_deltas_change_what_is_rescored(void **unused)
+{
+    enum { COUNT = 4096, DIM = 256, SEEDS = 3 };
+    float *const rows = allocate(COUNT * DIM, sizeof *rows);
+    float query[DIM];
+    uint64_t state = 7, rescored[SEEDS], strict;
+
+    (void)unused;
+    fill(NORMAL, &state, COUNT, DIM, rows);
+    fill(NORMAL, &state, 1, DIM, query);
+    for (size_t i = 0; i <= SEEDS; i++) {
+        dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
+        dotk_search_params params = DOTK_SEARCH_PARAMS_INIT;
+        dotk_search_stats stats;
+        dotk_index *index;
+        int64_t ids[10];
+        options.screen = DOTK_SCREEN_INT4;
+        options.seed = i % SEEDS;
+        options.delta = i < SEEDS ? 0.5 : 1e-50;
+        params.stats = &stats;
+        assert_ok(dotk_index_create(NULL, DIM, &options, &index));
+        assert_ok(dotk_index_add(index, COUNT, rows, DIM, NULL));
+        assert_ok(dotk_index_search(index, 1, query, DIM, 10, &params, ids, NULL, NULL));
+        assert_true(stats.delta == options.delta);
+        *(i < SEEDS ? &rescored[i] : &strict) = stats.rows_rescored;
+        dotk_index_destroy(index);
+    }
+    assert_true(rescored[0] != rescored[1] || rescored[1] != rescored[2]);
+    assert_true(strict > rescored[0]);
+    free(rows);
 }
 
 int
@@ -444,6 +530,12 @@ main(void)
         cmocka_unit_test(refused_adds_leave_codes_alone),
         cmocka_unit_test(few_rows_are_rescored_on_benign_data),
         cmocka_unit_test(plans_and_options_say_so),
+        cmocka_unit_test(options_of_int4_are_checked),
+        cmocka_unit_test(seeds_and_deltas_change_what_is_rescored),
     };
-    return cmocka_run_group_tests(tests, create_contexts, destroy_contexts);
+    int failed = cmocka_run_group_tests_name("int8", tests, create_contexts, destroy_contexts);
+
+    screen_of_tests = DOTK_SCREEN_INT4;
+    failed += cmocka_run_group_tests_name("int4", tests, create_contexts, destroy_contexts);
+    return failed;
 }

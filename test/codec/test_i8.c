@@ -452,8 +452,10 @@ moved_keys_are_what_they_were(void **state)
 {
     enum { DIM = 37, PANELS = 4, KEYS = PANELS * DK_PANEL, ROUNDS = 300 };
     const size_t bytes = PANELS * dk_i8_panel_bytes(DIM);
-    struct dk_codes_i8 moved = {DIM, allocate(bytes), allocate(PANELS * sizeof *moved.keys)};
-    struct dk_codes_i8 wanted = {DIM, allocate(bytes), allocate(PANELS * sizeof *wanted.keys)};
+    struct dk_codes_i8 moved = {
+        .dim = DIM, .codes = allocate(bytes), .keys = allocate(PANELS * sizeof *moved.keys)};
+    struct dk_codes_i8 wanted = {
+        .dim = DIM, .codes = allocate(bytes), .keys = allocate(PANELS * sizeof *wanted.keys)};
     static float keys[KEYS * DIM];
     size_t key[KEYS];
     uint64_t seed = 6;

@@ -1,5 +1,6 @@
 /*
- * test_screen_i8.c - bounds from codes of one byte: every instruction set, against whole numbers
+ * test_screen_i8.c - bounds from codes of a byte, and of four bits: every instruction set, against
+ * whole numbers
  *
  * With scales of 1 a bound is the integer product alone, and shifting its start by the product of
  * one key makes that key's bound 0 and the sign of all others exact, however large they are. Codes
@@ -13,8 +14,18 @@
 
 enum { DIM_MOST = 1100, GROUP_BYTES = DK_PANEL * DK_I8_GROUP };
 
+/* The two kinds of codes. */
+static const struct form {
+    const char *name;
+    size_t group; /* dimensions */
+    int most, least, step, offset;
+} forms[] = {{"i8", DK_I8_GROUP, 127, -127, 1, 128}, {"i4", DK_I4_GROUP, 15, -15, 2, 15}};
+
+enum { FORMS = sizeof forms / sizeof *forms };
+
 /* A panel and its queries, as the kernel wants them. */
 struct screen {
+    const struct form *form;
     size_t dim, groups;
     struct test_guarded codes_guarded, query_guarded[DK_I8_QUERIES];
     uint8_t *codes;
@@ -23,36 +34,77 @@ struct screen {
 
 enum codes { RANDOM, EXTREME, MOST, LEAST, CODES };
 
-/* One code of a key or a query, -127 .. 127. */
+/* One code of a key (of this form) or a query (of a byte). */
 static int
-code(uint64_t *seed, enum codes kind)
+code(const struct form *form, uint64_t *seed, enum codes kind)
 {
+    const int levels = (form->most - form->least) / form->step + 1;
+
     switch (kind) {
-    case RANDOM: return (int)test_random_below(seed, 255) - 127;
-    case EXTREME: return test_random_below(seed, 2) == 0 ? -127 : 127;
-    case MOST: return 127;
-    default: return -127;
+    case RANDOM: return form->least + form->step * (int)test_random_below(seed, (uint64_t)levels);
+    case EXTREME: return test_random_below(seed, 2) == 0 ? form->least : form->most;
+    case MOST: return form->most;
+    default: return form->least;
     }
 }
 
-static void
-make_screen(struct screen *screen, size_t dim, enum codes keys, enum codes queries, uint64_t *seed)
+/* Where element d of key r lies: which byte, and by how many bits it is shifted. */
+static size_t
+place(const struct form *form, size_t d, size_t r, int *shift)
 {
+    const size_t j = d % form->group;
+
+    *shift = j < DK_I8_GROUP ? 0 : 4;
+    return d / form->group * GROUP_BYTES + r * DK_I8_GROUP + j % DK_I8_GROUP;
+}
+
+static void
+set_code(const struct screen *screen, size_t d, size_t r, int value)
+{
+    const struct form *const form = screen->form;
+    const int stored = (value + form->offset) / form->step;
+    int shift;
+    uint8_t *const byte = screen->codes + place(form, d, r, &shift);
+
+    if (form->group == DK_I8_GROUP)
+        *byte = (uint8_t)stored;
+    else
+        *byte = (uint8_t)((*byte & ~(15 << shift)) | stored << shift);
+}
+
+static int
+get_code(const struct screen *screen, size_t d, size_t r)
+{
+    const struct form *const form = screen->form;
+    int shift;
+    const int byte = screen->codes[place(form, d, r, &shift)];
+
+    if (form->group == DK_I8_GROUP)
+        return byte - form->offset;
+    return (byte >> shift & 15) * form->step - form->offset;
+}
+
+static void
+make_screen(struct screen *screen, const struct form *form, size_t dim, enum codes keys,
+            enum codes queries, uint64_t *seed)
+{
+    const size_t groups = (dim + form->group - 1) / form->group;
+
+    screen->form = form;
     screen->dim = dim;
-    screen->groups = (dim + DK_I8_GROUP - 1) / DK_I8_GROUP;
-    screen->codes = test_guarded_alloc(&screen->codes_guarded, screen->groups * GROUP_BYTES, true);
-    memset(screen->codes, 128, screen->groups * GROUP_BYTES);
+    screen->groups = groups;
+    screen->codes = test_guarded_alloc(&screen->codes_guarded, groups * GROUP_BYTES, true);
+    memset(screen->codes, 128, groups * GROUP_BYTES);
     for (size_t d = 0; d < dim; d++) {
         for (size_t r = 0; r < DK_PANEL; r++)
-            screen->codes[d / DK_I8_GROUP * GROUP_BYTES + r * DK_I8_GROUP + d % DK_I8_GROUP] =
-                (uint8_t)(code(seed, keys) + 128);
+            set_code(screen, d, r, code(form, seed, keys));
     }
     for (size_t q = 0; q < DK_I8_QUERIES; q++) {
-        screen->query[q] = test_guarded_alloc(&screen->query_guarded[q],
-                                              screen->groups * DK_I8_GROUP, true);
-        memset(screen->query[q], 0, screen->groups * DK_I8_GROUP);
+        screen->query[q] = test_guarded_alloc(&screen->query_guarded[q], groups * form->group,
+                                              true);
+        memset(screen->query[q], 0, groups * form->group);
         for (size_t d = 0; d < dim; d++)
-            screen->query[q][d] = (int8_t)code(seed, queries);
+            screen->query[q][d] = (int8_t)code(&forms[0], seed, queries);
     }
 }
 
@@ -70,10 +122,8 @@ products(const struct screen *screen, size_t q, int32_t *out)
 {
     memset(out, 0, DK_PANEL * sizeof *out);
     for (size_t d = 0; d < screen->dim; d++) {
-        const uint8_t *const codes = screen->codes + d / DK_I8_GROUP * GROUP_BYTES +
-                                     d % DK_I8_GROUP;
         for (size_t r = 0; r < DK_PANEL; r++)
-            out[r] += (codes[r * DK_I8_GROUP] - 128) * screen->query[q][d];
+            out[r] += get_code(screen, d, r) * screen->query[q][d];
     }
 }
 
@@ -84,7 +134,7 @@ start_of(const struct screen *screen, size_t q)
 
     for (size_t d = 0; d < screen->dim; d++)
         sum += screen->query[q][d];
-    return -128 * sum;
+    return -screen->form->offset * sum;
 }
 
 /* Calls the kernel; what lies beyond the bits it owes must stay. */
@@ -97,7 +147,9 @@ run(const struct dk_kernels *kernels, const struct screen *screen, const struct 
 
     for (size_t q = 0; q <= DK_I8_QUERIES; q++)
         bits[q] = untouched;
-    kernels->screen_i8(&(struct dk_screen_i8){
+    dk_screen_i8_fn *const call = screen->form == &forms[0] ? kernels->screen_i8
+                                                            : kernels->screen_i4;
+    call(&(struct dk_screen_i8){
         .codes = screen->codes,
         .groups = screen->groups,
         .key = key,
@@ -142,8 +194,8 @@ assert_products(const struct screen *screen, size_t queries, size_t target)
                 for (size_t r = 0; r < DK_PANEL; r++) {
                     const bool want = least != 0 ? product[q][r] >= zero : product[q][r] > zero;
                     if ((above[q] >> r & 1) != want)
-                        print_error("%s, dim %zu, query %zu of %zu, key %zu\n", kernels->isa,
-                                    screen->dim, q, queries, r);
+                        print_error("%s, %s, dim %zu, query %zu of %zu, key %zu\n",
+                                    screen->form->name, kernels->isa, screen->dim, q, queries, r);
                     assert_int_equal(above[q] >> r & 1, want);
                 }
             }
@@ -159,9 +211,12 @@ products_are_exact(void **state)
     (void)state;
     for (size_t dim = 1; dim <= DIM_MOST; dim++) {
         struct screen screen;
-        make_screen(&screen, dim, (enum codes)(dim % 2), (enum codes)(dim / 2 % 2), &seed);
-        assert_products(&screen, 1 + dim % DK_I8_QUERIES, dim);
-        free_screen(&screen);
+        for (size_t form = 0; form < FORMS; form++) {
+            make_screen(&screen, &forms[form], dim, (enum codes)(dim % 2),
+                        (enum codes)(dim / 2 % 2), &seed);
+            assert_products(&screen, 1 + dim % DK_I8_QUERIES, dim);
+            free_screen(&screen);
+        }
     }
 }
 
@@ -173,14 +228,15 @@ products_of_extreme_codes_are_exact(void **state)
     uint64_t seed = 2;
 
     (void)state;
-    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
-        for (size_t kind = 0; kind < (size_t)CODES * CODES; kind++) {
+    for (size_t at = 0; at < sizeof dims / sizeof *dims; at++) {
+        for (size_t i = 0; i < (size_t)FORMS * CODES * CODES; i++) {
+            const size_t kind = i / FORMS;
             struct screen screen;
-            if (dims[i] == DK_I8_DIM_MAX && kind % 3 != 1)
+            if (dims[at] == DK_I8_DIM_MAX && kind % 3 != 1)
                 continue;
-            make_screen(&screen, dims[i], (enum codes)(kind / CODES), (enum codes)(kind % CODES),
-                        &seed);
-            assert_products(&screen, dims[i] == DK_I8_DIM_MAX ? 2 : DK_I8_QUERIES, kind);
+            make_screen(&screen, &forms[i % FORMS], dims[at], (enum codes)(kind / CODES),
+                        (enum codes)(kind % CODES), &seed);
+            assert_products(&screen, dims[at] == DK_I8_DIM_MAX ? 2 : DK_I8_QUERIES, kind);
             free_screen(&screen);
         }
     }
@@ -214,7 +270,7 @@ bounds_have_every_term(void **state)
         struct dk_key_terms key;
         struct dk_query_terms term[DK_I8_QUERIES];
         float threshold[DK_I8_QUERIES];
-        make_screen(&screen, dim, RANDOM, RANDOM, &seed);
+        make_screen(&screen, &forms[round / DK_I8_QUERIES % FORMS], dim, RANDOM, RANDOM, &seed);
         for (size_t r = 0; r < DK_PANEL; r++) {
             key.scale[r] = 1 + 0.5f * test_random_float(&seed);
             key.residual[r] = 2 + test_random_float(&seed);
@@ -254,7 +310,7 @@ bounds_have_every_term(void **state)
 
 /* A bound that is no number, or infinite, lets a key pass; minus infinity lets all pass. */
 static void
-what_is_not_a_number_passes(void **state)
+assert_not_a_number_passes(const struct form *form)
 {
     enum { NAN_AT = 5, INFINITE_AT = 37, LOST_AT = 63 };
     const uint64_t odd = UINT64_C(1) << NAN_AT | UINT64_C(1) << INFINITE_AT |
@@ -269,8 +325,7 @@ what_is_not_a_number_passes(void **state)
         -0x1p-149f, 0,
     };
 
-    (void)state;
-    make_screen(&screen, 9, MOST, MOST, &seed);
+    make_screen(&screen, form, 9, MOST, MOST, &seed);
     key.norm[NAN_AT] = NAN;
     key.norm[INFINITE_AT] = INFINITY;
     key.norm[LOST_AT] = INFINITY;
@@ -289,6 +344,14 @@ what_is_not_a_number_passes(void **state)
         assert_int_equal(above[5], ~UINT64_C(0));
     }
     free_screen(&screen);
+}
+
+static void
+what_is_not_a_number_passes(void **state)
+{
+    (void)state;
+    for (size_t form = 0; form < FORMS; form++)
+        assert_not_a_number_passes(&forms[form]);
 }
 
 int

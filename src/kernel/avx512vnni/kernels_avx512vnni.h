@@ -5,6 +5,7 @@
 #include "kernel/kernel.h"
 
 dk_screen_i8_fn dk_screen_i8_avx512vnni;
+dk_screen_i8_fn dk_screen_i4_avx512vnni;
 extern const struct dk_kernels dk_kernels_avx512vnni;
 
 #endif /* DOTK_KERNEL_KERNELS_AVX512VNNI_H */

@@ -6,6 +6,7 @@
 
 dk_tile_f32_fn dk_tile_dot_f32_portable, dk_tile_l2_f32_portable;
 dk_screen_i8_fn dk_screen_i8_portable;
+dk_screen_i8_fn dk_screen_i4_portable;
 dk_few_f32_fn dk_few_dot_f32_portable, dk_few_l2_f32_portable;
 dk_pair_f32_fn dk_pair_dot_f32_portable, dk_pair_l2_f32_portable;
 dk_screen_f32_fn dk_screen_dot_f32_portable, dk_screen_l2_f32_portable;

@@ -37,6 +37,7 @@ enum {
 
 struct flat {
     struct dotk_index base;
+    struct dk_i4 *i4;        /* with DOTK_SCREEN_INT4 */
     struct dk_rows rows;     /* base.ids.count of them */
     double squared_norm_max; /* no stored row has more; removals leave it */
 };
@@ -45,17 +46,27 @@ struct flat {
 /*  Changing                                                                 */
 /* ------------------------------------------------------------------------- */
 
-static void
+static dotk_status
 flat_init(struct dotk_index *base)
 {
-    dk_rows_init(&((struct flat *)base)->rows, dk_context_kernels(base->context), base->dim,
-                 base->metric, base->store, base->screen);
+    struct flat *const flat = (struct flat *)base;
+    dotk_status status = DOTK_OK;
+
+    if (base->screen == DOTK_SCREEN_INT4)
+        status = dk_i4_create(dk_context_kernels(base->context), base->dim, base->seed, base->delta,
+                              &flat->i4);
+    dk_rows_init(&flat->rows, dk_context_kernels(base->context), base->dim, base->metric,
+                 base->store, base->screen, flat->i4);
+    return status;
 }
 
 static void
 flat_release(struct dotk_index *base)
 {
-    dk_rows_release(&((struct flat *)base)->rows);
+    struct flat *const flat = (struct flat *)base;
+
+    dk_rows_release(&flat->rows);
+    dk_i4_destroy(flat->i4);
 }
 
 static dotk_status
@@ -278,10 +289,11 @@ route_begin(struct route *route, const struct flat *flat, const struct dk_reques
     if (route->finish_runs > 0)
         route->scan_weight = scan_weight(route, index, call);
     const size_t first = dk_min(route->batch, request->n);
-    const bool coded = index->screen == DOTK_SCREEN_INT8 || index->store == DOTK_STORE_INT8;
+    const bool coded = index->screen != DOTK_SCREEN_NONE || index->store == DOTK_STORE_INT8;
     if (coded && route->gather == NULL) {
         route->path = "screened";
-        route->kernel = call->kernels->screen_i8_name;
+        route->kernel = index->screen == DOTK_SCREEN_INT4 ? call->kernels->screen_i4_name
+                                                          : call->kernels->screen_i8_name;
         return DOTK_OK;
     }
     route->path = dk_scan_path(first);
@@ -296,12 +308,13 @@ route_end(const struct flat *flat)
 }
 
 static void
-count_work(const struct dk_request *request, const struct route *route)
+count_work(const struct dk_request *request, const struct route *route, double delta)
 {
     dotk_search_stats *const stats = request->stats;
 
     stats->rows_scored = (uint64_t)route->passing * request->n;
     stats->rows_filtered = (uint64_t)(route->rows - route->passing) * request->n;
+    stats->delta = delta;
     stats->path = route->path;
     stats->kernel = route->kernel;
 }
@@ -382,7 +395,7 @@ flat_search(const struct dotk_index *base, const struct dk_request *request)
         return status;
     status = route_begin(&route, flat, request, &call);
     if (status == DOTK_OK)
-        count_work(request, &route);
+        count_work(request, &route, base->delta);
     if (status == DOTK_OK && route.passing == 0) {
         for (size_t q = 0; q < request->n; q++)
             dk_results_write(request, base->metric, q, NULL, 0);
@@ -452,10 +465,10 @@ flat_range(const struct dotk_index *base, const struct dk_request *request, floa
         return status;
     status = route_begin(&route, flat, request, &call);
     if (status == DOTK_OK && (route.passing == 0 || request->n == 0)) {
-        count_work(request, &route);
+        count_work(request, &route, base->delta);
         status = dk_results_create(request->n, 0, out);
     } else if (status == DOTK_OK) {
-        count_work(request, &route);
+        count_work(request, &route, base->delta);
         status = dk_range_init(&range, call.slots, route.batch, least, route.ids);
         for (size_t first = 0; status == DOTK_OK && first < request->n; first += route.batch)
             status = range_batch(flat, request, &route, first,
@@ -494,8 +507,12 @@ flat_plan(const struct dotk_index *base, const struct dk_request *request, char 
             why = "because many queries are bound by arithmetic: they are packed, and blocks of "
                   "rows pass under them";
         else if (strcmp(route.path, "screened") == 0)
-            why = "because the index has codes of a byte an element: rows that their bound cannot "
-                  "exclude are scored in f32";
+            why = base->screen == DOTK_SCREEN_INT4
+                      ? "because the index has codes of four bits an element: rows that their "
+                        "bound, which fails with probability delta, does not exclude are scored "
+                        "in f32"
+                      : "because the index has codes of a byte an element: rows that their bound "
+                        "cannot exclude are scored in f32";
         snprintf(out, capacity,
                  "%s %s for %zu queries x %zu of %zu %s rows, k %zu, %zu at a time: %s", route.path,
                  route.kernel, request->n, route.passing, route.rows, dotk_store_name(base->store),

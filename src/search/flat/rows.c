@@ -15,7 +15,7 @@ static const float F16_OVERFLOW = 65520; /* from here on f16 rounds to infinity 
 static bool
 has_codes(const struct dk_rows *rows)
 {
-    return rows->screen == DOTK_SCREEN_INT8 || rows->store == DOTK_STORE_INT8;
+    return rows->screen != DOTK_SCREEN_NONE || rows->store == DOTK_STORE_INT8;
 }
 
 /* Bytes of a row in 'vectors'. */
@@ -61,7 +61,7 @@ panels_of(const struct dk_rows *rows, size_t count)
 
 void
 dk_rows_init(struct dk_rows *rows, const struct dk_kernels *kernels, size_t dim, dotk_metric metric,
-             dotk_store store, dotk_screen screen)
+             dotk_store store, dotk_screen screen, const struct dk_i4 *i4)
 {
     *rows = (struct dk_rows){
         .widen = kernels->widen,
@@ -69,7 +69,7 @@ dk_rows_init(struct dk_rows *rows, const struct dk_kernels *kernels, size_t dim,
         .metric = metric,
         .store = store,
         .screen = screen,
-        .codes = {.dim = dim},
+        .codes = {.dim = dim, .i4 = i4},
     };
 }
 
@@ -121,7 +121,7 @@ allocate(struct dk_rows *rows, size_t capacity)
         ok = rows->norms != NULL;
     }
     if (ok && has_codes(rows)) {
-        rows->codes.codes = dk_alloc_array(panels, dk_i8_panel_bytes(dim));
+        rows->codes.codes = dk_alloc_array(panels, dk_codes_panel_bytes(&rows->codes));
         rows->codes.keys = dk_alloc_array(panels, sizeof *rows->codes.keys);
         ok = rows->codes.codes != NULL && rows->codes.keys != NULL;
     }
@@ -140,7 +140,7 @@ copy(struct dk_rows *to, const struct dk_rows *from, size_t count)
     if (from->norms != NULL)
         memcpy(to->norms, from->norms, count * sizeof *to->norms);
     if (has_codes(from)) {
-        memcpy(to->codes.codes, from->codes.codes, panels * dk_i8_panel_bytes(dim));
+        memcpy(to->codes.codes, from->codes.codes, panels * dk_codes_panel_bytes(&from->codes));
         memcpy(to->codes.keys, from->codes.keys, panels * sizeof *to->codes.keys);
     }
 }
@@ -205,9 +205,19 @@ widened(const struct dk_rows *rows, size_t position, float *room)
 static void
 encode(struct dk_rows *rows, size_t start, size_t end)
 {
-    for (size_t position = start; position < end && rows->store != DOTK_STORE_INT8; position++)
-        dk_i8_encode_key(&rows->codes, position, widened(rows, position, rows->widened),
-                         rows->metric == DOTK_METRIC_L2);
+    const bool squared = rows->metric == DOTK_METRIC_L2;
+
+    if (rows->store == DOTK_STORE_INT8)
+        return;
+    for (size_t next; start < end; start = next) {
+        if (rows->screen == DOTK_SCREEN_INT4) {
+            next = dk_min(end, start / DK_PANEL * DK_PANEL + DK_PANEL);
+            dk_i4_encode_keys(&rows->codes, start, next - start, row_at(rows, start), squared);
+        } else {
+            next = start + 1;
+            dk_i8_encode_key(&rows->codes, start, widened(rows, start, rows->widened), squared);
+        }
+    }
 }
 
 /* Stores x, as it is scored; returns the sum of squares of what is stored. */

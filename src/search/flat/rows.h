@@ -16,7 +16,7 @@
 #include <dotk/search.h>
 #include <stdbool.h>
 
-#include "codec/i8.h"
+#include "codec/i4.h"
 #include "tile/tile.h"
 
 struct dk_rows {
@@ -32,9 +32,9 @@ struct dk_rows {
     struct dk_codes_i8 codes; /* with a screen; int8: the rows */
 };
 
-/* No rows and no memory yet. */
+/* No rows and no memory yet; i4 is for DOTK_SCREEN_INT4, and stays the caller's. */
 void dk_rows_init(struct dk_rows *rows, const struct dk_kernels *kernels, size_t dim,
-                  dotk_metric metric, dotk_store store, dotk_screen screen);
+                  dotk_metric metric, dotk_store store, dotk_screen screen, const struct dk_i4 *i4);
 
 void dk_rows_release(struct dk_rows *rows);
 
