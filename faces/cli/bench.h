@@ -29,7 +29,8 @@ struct bench {
     dotk_context *context;
     json_t *answer;
     size_t data_bytes; /* what the yardstick reads, up to its default        */
-    bool screened;     /* a search of codes of a byte: held against BENCH_INT8 */
+    bool screened;     /* a search of codes: held against BENCH_INT8         */
+    double bytes_read; /* a search: of each value                             */
     size_t count;
     struct result result[BENCH_SIZES];
 };

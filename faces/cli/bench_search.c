@@ -56,8 +56,8 @@ time_searches(struct bench *bench, const dotk_index *index, const float *queries
         result->timed.run = run_search;
         result->timed.user = &search[i];
         result->timed.flop = 2.0 * (double)counts[i] * (double)rows * (double)dim;
-        result->timed.bytes =
-            ((bench->screened ? 1.0 : 4.0) * (double)rows + 4.0 * (double)counts[i]) * (double)dim;
+        result->timed.bytes = (bench->bytes_read * (double)rows + 4.0 * (double)counts[i]) *
+                              (double)dim;
         result->json = json_pack("{s:I}", "queries", (json_int_t)counts[i]);
         snprintf(result->label, sizeof result->label, "%zu quer%s", counts[i],
                  counts[i] == 1 ? "y" : "ies");
@@ -162,6 +162,7 @@ bench_search(struct bench *bench)
     options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
     options.screen = (dotk_screen)args->value[OPT_SCREEN].choice;
     bench->screened = options.screen != DOTK_SCREEN_NONE;
+    bench->bytes_read = options.screen == DOTK_SCREEN_INT4 ? 0.5 : bench->screened ? 1 : 4;
     code = cli_report(args, dotk_index_create(bench->context, dim, &options, &index), NULL);
     float *const queries = bench_floats(bench_product(most, dim, 1));
     if (code == CLI_OK && queries == NULL)
@@ -170,7 +171,7 @@ bench_search(struct bench *bench)
         code = file != NULL ? file_rows(bench, index, file, most, queries)
                             : made_rows(bench, index, rows, most, queries);
     dotk_vectors_close(file);
-    bench->data_bytes = bench_product(rows, dim, bench->screened ? 1 : sizeof(float));
+    bench->data_bytes = (size_t)((double)bench_product(rows, dim, 1) * bench->bytes_read);
     if (code == CLI_OK)
         code = describe_search(bench, rows, dim);
     if (code == CLI_OK)

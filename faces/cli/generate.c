@@ -55,6 +55,7 @@ static const struct {
     FIELD(KNN, "stats.rows_scored", "pairs of a query and a row that were scored"),
     FIELD(KNN, "stats.rows_filtered", "pairs that --filter excluded"),
     FIELD(KNN, "stats.rows_rescored", "pairs that the screen let through, scored in f32"),
+    FIELD(KNN, "stats.delta", "with --screen int4: as --delta; else 0, the answer is exact"),
     FIELD(KNN, "stats.candidates", "scores that were good enough at their time to be kept"),
     FIELD(KNN, "stats.seconds", "how long the search took, without reading the files"),
     FIELD(KNN, "stats.path", "the way it took, as --explain names it"),

@@ -50,6 +50,17 @@ check_options(const struct cli_args *args)
 {
     const bool range = args->value[OPT_RANGE].given;
 
+    const bool int4 = args->value[OPT_SCREEN].choice == DOTK_SCREEN_INT4;
+    const double delta = args->value[OPT_DELTA].real;
+
+    if (!int4 && (args->value[OPT_DELTA].given || args->value[OPT_SEED].given))
+        return cli_fail(args, CLI_USAGE, "%s goes with --screen int4",
+                        args->value[OPT_DELTA].given ? "--delta" : "--seed");
+    if (int4 && !(delta >= 1e-100 && delta < 1))
+        return cli_fail(args, CLI_USAGE, "--delta is %g: a probability, from 1e-100 to below 1",
+                        delta);
+    if (int4 && args->value[OPT_STORE].choice != DOTK_STORE_F32)
+        return cli_fail(args, CLI_USAGE, "--screen int4 goes with --store f32");
     if (range && args->value[OPT_K].given)
         return cli_fail(args, CLI_USAGE, "-k and --range exclude each other");
     if (range && (args->value[OPT_OUT_IDS].given || args->value[OPT_OUT_SCORES].given))
@@ -159,6 +170,10 @@ fill_index(struct knn *knn)
     options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
     options.screen = (dotk_screen)args->value[OPT_SCREEN].choice;
     options.store = (dotk_store)args->value[OPT_STORE].choice;
+    if (options.screen == DOTK_SCREEN_INT4) {
+        options.delta = args->value[OPT_DELTA].real;
+        options.seed = (uint64_t)args->value[OPT_SEED].integer;
+    }
     options.expect_unit = args->value[OPT_EXPECT_UNIT].given;
     int code = cli_report(args,
                           dotk_index_create(knn->context, knn->base->dim, &options, &knn->index),
@@ -281,13 +296,13 @@ answer_json(const struct knn *knn)
             json_decref(results);
             return NULL;
         }
-    return json_pack("{s:s, s:s, s:o, s:{s:I, s:I, s:I, s:I, s:f, s:s, s:s}}", "schema",
+    return json_pack("{s:s, s:s, s:o, s:{s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:s}}", "schema",
                      CLI_SCHEMA_SEARCH, "metric", dotk_metric_name(dotk_index_metric(knn->index)),
                      "results", results, "stats", "rows_scored", (json_int_t)stats->rows_scored,
                      "rows_filtered", (json_int_t)stats->rows_filtered, "candidates",
                      (json_int_t)stats->candidates, "rows_rescored",
-                     (json_int_t)stats->rows_rescored, "seconds", stats->seconds, "path",
-                     stats->path, "kernel", stats->kernel);
+                     (json_int_t)stats->rows_rescored, "delta", stats->delta, "seconds",
+                     stats->seconds, "path", stats->path, "kernel", stats->kernel);
 }
 
 static int

@@ -471,6 +471,10 @@ options_of_int4_are_checked(void **unused)
         assert_ok(dotk_index_create(NULL, 8, &options, &index));
         dotk_index_destroy(index);
     }
+    options.store = DOTK_STORE_INT8;
+    assert_status(dotk_index_create(NULL, 8, &options, &index), DOTK_BAD_ARGUMENT);
+    assert_message("options->store is 3: DOTK_SCREEN_INT4 takes DOTK_STORE_F32 alone");
+    options.store = DOTK_STORE_F32;
     assert_status(dotk_index_create(NULL, 4097, &options, &index), DOTK_BAD_ARGUMENT);
     assert_message("dim is 4097: DOTK_SCREEN_INT4 takes at most 4096");
     for (int screen = DOTK_SCREEN_NONE; screen <= DOTK_SCREEN_INT8; screen++) {

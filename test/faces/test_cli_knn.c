@@ -99,11 +99,12 @@ test_screen(void **state)
     static const char *const searches[] = {"-k 5 -m dot", "-k 300 -m cosine", "--range 18 -m l2"};
 
     (void)state;
-    for (int i = 0; i < 3; i++) {
-        dotk("knn base.npy queries.npy %s --json --screen none", searches[i]);
+    for (int i = 0; i < 6; i++) {
+        dotk("knn base.npy queries.npy %s --json --screen none", searches[i / 2]);
         assert_clean();
         json_t *const plain = ran_json();
-        dotk("knn base.npy queries.npy %s --json --screen int8", searches[i]);
+        dotk("knn base.npy queries.npy %s --json --screen %s", searches[i / 2],
+             i % 2 == 0 ? "int8" : "int4 --delta 1e-6 --seed 5");
         assert_clean();
         json_t *const screened = ran_json();
         assert_true(
@@ -114,14 +115,23 @@ test_screen(void **state)
         const json_int_t rescored = json_integer_value(json_object_get(stats, "rows_rescored"));
         assert_true(rescored > 0 && rescored <= ROWS * QUERIES);
         assert_string_equal(json_string_value(json_object_get(stats, "path")), "screened");
+        assert_true(json_real_value(json_object_get(stats, "delta")) == (i % 2 == 0 ? 0 : 1e-6));
         json_decref(plain);
         json_decref(screened);
     }
     dotk("knn base.npy queries.npy --screen int8 --explain");
     assert_clean();
     assert_contains(ran.out, "screened screen_i8_");
-    assert_int_equal(dotk("knn base.npy queries.npy --screen int4"), 2);
-    assert_contains(ran.err, "int4");
+    assert_int_equal(dotk("knn base.npy queries.npy --screen int2"), 2);
+    assert_contains(ran.err, "int2");
+    assert_int_equal(dotk("knn base.npy queries.npy --screen int8 --delta 0.1"), 2);
+    assert_contains(ran.err, "--delta goes with --screen int4");
+    assert_int_equal(dotk("knn base.npy queries.npy --seed 1"), 2);
+    assert_contains(ran.err, "--seed goes with --screen int4");
+    assert_int_equal(dotk("knn base.npy queries.npy --screen int4 --delta 1"), 2);
+    assert_contains(ran.err, "--delta is 1: a probability");
+    assert_int_equal(dotk("knn base.npy queries.npy --screen int4 --store f16"), 2);
+    assert_contains(ran.err, "--screen int4 goes with --store f32");
 }
 
 /* What is stored decides the scores, and is what the option says. */

@@ -131,7 +131,7 @@ allocate(struct dk_rows *rows, size_t capacity)
 static void
 copy(struct dk_rows *to, const struct dk_rows *from, size_t count)
 {
-    const size_t dim = from->dim, panels = panels_of(from, count);
+    const size_t panels = panels_of(from, count);
 
     if (count == 0)
         return;
