@@ -7,4 +7,6 @@ const struct dk_kernels dk_kernels_neon = {
     DK_NEON_LINES,
     .screen_i8 = dk_screen_i8_neon,
     .screen_i8_name = "screen_i8_neon",
+    .screen_i4 = dk_screen_i4_portable,
+    .screen_i4_name = "screen_i4_portable",
 };

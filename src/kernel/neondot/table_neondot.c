@@ -8,4 +8,6 @@ const struct dk_kernels dk_kernels_neondot = {
     DK_NEON_LINES,
     .screen_i8 = dk_screen_i8_neondot,
     .screen_i8_name = "screen_i8_neondot",
+    .screen_i4 = dk_screen_i4_portable,
+    .screen_i4_name = "screen_i4_portable",
 };
