@@ -12,9 +12,10 @@
  *
  * Where many of a panel's bounds are above (the first keys; data that codes cannot tell apart) it
  * is scored in f32 as a whole, and so are the next panels: twice as many each time, up to 256,
- * before the codes are tried again. Under a mask, panels of which few keys are left are scored so,
- * too: a panel is screened as a whole, at the price of 8 to 14 scores in f32. Keys behind the last
- * whole panel have no codes, so that codes are written once and never while they are read.
+ * before the codes are tried again, and half as many after a panel where they were of use. Under a
+ * mask, panels of which few keys are left are scored so, too: a panel is screened as a whole, at
+ * the price of 8 to 14 scores in f32. Keys behind the last whole panel have no codes, so that codes
+ * are written once and never while they are read.
  */
 #include "tile/waiting.h"
 
@@ -42,7 +43,7 @@ enum {
      * read the key, either way.
      */
     PAIRS_FEW = 2,
-    PAIRS = 4,
+    PAIRS = 5,
     /* Keys of a panel that cost in f32 what screening the panel costs (bench/ladder/search.md) */
     SPARSE_FEW = 8,
     SPARSE_BATCH = 14,
@@ -269,7 +270,7 @@ screened_task(void *arg, size_t task, size_t slot)
             own->skip_next = dk_min(SKIP_MOST, 2 * own->skip_next);
             next = start; /* again, in f32 */
         } else {
-            own->skip_next = 1;
+            own->skip_next = dk_max(1, own->skip_next / 2);
             let_wait(screened, slot, start);
         }
     }
