@@ -37,8 +37,8 @@ from library import CLUSTERS, DOT, L2, METRICS, UNIFORM, DotkIndex, Library, con
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = ROOT / "build" / "data"    # what tools/prepare-data makes
-ROUNDS = 5
-SECONDS = 6.0         # what takes longer than a share of this is run fewer times, but at least once
+ROUNDS = 15
+SECONDS = 4.5         # what takes longer than a share of this is run fewer times, but at least once
 REST = 0.02           # between runs: threads of the one before may still be spinning
 THREADS = (1, 2)
 LARGE = ("clusters", "uniform")
