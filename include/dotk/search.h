@@ -44,33 +44,34 @@ DOTK_API const char *dotk_metric_name(dotk_metric metric);
 
 /* Kinds of index. Values never change meaning. */
 typedef enum dotk_index_kind {
-    DOTK_INDEX_FLAT = 0 /* exact: every row is scored */
+    DOTK_INDEX_FLAT = 0 /* every row is considered */
 } dotk_index_kind;
 
 /*
  * What a search reads before it scores in f32. With DOTK_SCREEN_INT8 answers are the same, bit for
- * bit. With DOTK_SCREEN_INT4 they are, too, except with a probability: with delta
- * (dotk_index_options) at most, for each query, some row that belongs in its answer is missing; all
- * scores are exact.
+ * bit. With DOTK_SCREEN_INT4 the same, but for a probability of at most delta (dotk_index_options)
+ * for each query that a row of the answer is missing: the next best takes its place, and in a range
+ * it is just absent. All scores are exact.
  */
 typedef enum dotk_screen {
     DOTK_SCREEN_NONE = 0, /* nothing                                                  */
     DOTK_SCREEN_INT8 = 1, /* a byte an element, with a proven bound: only rows that   */
                           /* the bound cannot exclude are scored                      */
-    DOTK_SCREEN_INT4 = 2  /* half a byte, under a random rotation: the fewer queries  */
-                          /* at a time, the more it saves; dim at most 4096           */
+    DOTK_SCREEN_INT4 = 2  /* half a byte, under a random rotation, for up to four     */
+                          /* queries at a time; DOTK_STORE_F32 and dim <= 4096 only   */
 } dotk_screen;
 
 /*
  * What an index keeps of its rows; queries stay f32. Scores are those of the kept rows, widened
  * to f32, so that a search is exact for what is kept, with the same bits on every machine. Under
  * cosine a row is scaled to unit length before it is rounded. Rounding is to the nearest, of two
- * to the even one. An int8 index is searched by its codes first, as with DOTK_SCREEN_INT8,
- * whatever 'screen' says.
+ * to the even one; so a cosine may be above 1, by 0.03 % with f16 and 0.2 % with bf16: clamp it
+ * before acos(). An int8 index is searched by its codes first, with screen NONE and INT8 alike.
  */
 typedef enum dotk_store {
     DOTK_STORE_F32 = 0,  /* the row                                                      */
-    DOTK_STORE_F16 = 1,  /* 11 bits of each element; refuses one of 65520 or more        */
+    DOTK_STORE_F16 = 1,  /* 11 bits of each element, fewer below 6.1e-5, none below 3e-8; */
+                         /* refuses one of 65520 or more (cosine: never)                 */
     DOTK_STORE_BF16 = 2, /* 8 bits of each element, whatever its size                    */
     DOTK_STORE_INT8 = 3  /* whole numbers from -127 to 127, and a scale for each row     */
 } dotk_store;
@@ -90,11 +91,12 @@ typedef struct dotk_index_options {
     int32_t expect_unit;  /* 1: refuse rows and queries with | |x| - 1 | > 1e-3           */
     dotk_screen screen;   /* 0: DOTK_SCREEN_NONE                                          */
     dotk_store store;     /* 0: DOTK_STORE_F32                                            */
-    double delta;         /* DOTK_SCREEN_INT4: the most probable a query's answer may be  */
-                          /* to lack a row, 1e-100 to below 1; 0: 1e-9. The probability   */
+    double delta;         /* DOTK_SCREEN_INT4: upper limit of the probability that a      */
+                          /* query's answer lacks a row, 1e-100 to below 1; 0: 1e-9. It   */
                           /* is over the draw of the rotation, for rows and queries that  */
                           /* are chosen without knowing it                                */
-    uint64_t seed;        /* DOTK_SCREEN_INT4: of the rotation                            */
+    uint64_t seed;        /* DOTK_SCREEN_INT4: of the rotation; 0 is one like any other.  */
+                          /* Take a random one where rows or queries come from strangers  */
 } dotk_index_options;
 
 #define DOTK_INDEX_OPTIONS_INIT                                                                    \
@@ -108,11 +110,14 @@ typedef struct dotk_index_options {
  *
  * Memory:  copies the options, borrows 'context' (NULL allowed) until destroyed. A
  *          flat index holds 4 * dim bytes a row (f16, bf16: 2 * dim; int8: dim + 16), plus 4
- *          (cosine) and, where ids are not 0, 1, 2, ..., about 24; with DOTK_SCREEN_INT8
+ *          (cosine) and, where the caller gives ids, about 24; with DOTK_SCREEN_INT8
  *          also dim + 16, unless the store is int8; with DOTK_SCREEN_INT4
- *          dim / 2 + 16 and, once, about 4 * dim * dim.
+ *          dim / 2 + 16 and, once, about 4 * dim * dim. Arrays that grow get half as much
+ *          again, and are held twice meanwhile: rows added in one call take just their room.
  * Threads: pure.
- * Errors:  DOTK_BAD_ARGUMENT, DOTK_NO_MEMORY.
+ * Errors:  DOTK_BAD_ARGUMENT (dim; an unknown value; delta or seed without
+ *          DOTK_SCREEN_INT4, or delta out of range; DOTK_SCREEN_INT4 with another store
+ *          than f32 or dim > 4096), DOTK_NO_MEMORY.
  */
 DOTK_API dotk_status dotk_index_create(dotk_context *context, size_t dim,
                                        const dotk_index_options *options, dotk_index **out);
@@ -159,7 +164,7 @@ DOTK_API dotk_status dotk_index_update(dotk_index *index, size_t n, const float 
  */
 DOTK_API dotk_status dotk_index_remove(dotk_index *index, size_t n, const int64_t *ids);
 
-/* The number of rows; the dimension; the metric. Threads: shared-read. */
+/* The number of rows; the dimension; the metric. NULL: 0, 0, dot. Threads: shared-read. */
 DOTK_API size_t dotk_index_count(const dotk_index *index);
 DOTK_API size_t dotk_index_dim(const dotk_index *index);
 DOTK_API dotk_metric dotk_index_metric(const dotk_index *index);
@@ -177,11 +182,12 @@ DOTK_API dotk_status dotk_index_reconstruct(const dotk_index *index, int64_t id,
 /* ------------------------------------------------------------------------- */
 
 /*
- * Which ids may be returned. At most one of the two forms is given; neither of them lets
- * nothing through.
- *     bitmap      bit (id % 8) of byte (id / 8), for ids below bitmap_bits; ids from
- *                 there on are excluded
- *     ids         id_count ids in strictly ascending order
+ * Which ids may be returned. At most one of the two forms is given; a filter with neither
+ * excludes every row (no filter: leave dotk_search_params.filter NULL).
+ *     bitmap      bit (id % 8), the least significant first, of byte (id / 8), for ids
+ *                 below bitmap_bits; ids from there on are excluded
+ *     ids         id_count ids in strictly ascending order; those absent from the index
+ *                 are ignored
  */
 typedef struct dotk_filter {
     const uint8_t *bitmap;
@@ -190,9 +196,10 @@ typedef struct dotk_filter {
     size_t id_count;
 } dotk_filter;
 
-/* What one call did, summed over its queries. */
+/* What one call did; numbers of pairs are summed over its queries. */
 typedef struct dotk_search_stats {
-    uint64_t rows_scored;   /* query-row pairs that were scored                           */
+    uint64_t rows_scored;   /* query-row pairs that the filter let through: scored, or    */
+                            /* excluded by a screen                                       */
     uint64_t rows_filtered; /* pairs that the filter excluded (scored or not)             */
     uint64_t candidates;    /* scores that passed the threshold of their time: depends on */
                             /* the number of threads                                      */
@@ -229,7 +236,8 @@ typedef struct dotk_search_params {
  *     out_counts  (n): how many were found, or NULL
  *
  * Memory:  borrows everything. Working memory is O(k) for each query in flight and
- *          thread; none is allocated once the context has served a call of that size.
+ *          thread, up to 4 * dim bytes a query, and a bit a row under a filter or after
+ *          removals; none is allocated once the context has served a call of that size.
  * Threads: shared-read.
  * Errors:  DOTK_BAD_ARGUMENT (k = 0, n * k overflows, stride < dim, a bad query, a bad
  *          filter), DOTK_NO_MEMORY, DOTK_CANCELLED.
@@ -270,7 +278,10 @@ DOTK_API dotk_status dotk_index_plan(const dotk_index *index, size_t n, size_t k
 /*
  * Merges 'lists' best-first lists of k entries each (a shard's row of out_ids and
  * out_scores, DOTK_NO_ID entries included) into the k best of all. Exact: the result is
- * that of one search over the union. The same id in two lists is kept once, best first.
+ * that of one search over the union, where each row has an id of its own across all shards
+ * (give ids; shards that assign their own use the same ones) and scores were not clipped.
+ * The same id in two lists is kept once, best first. With DOTK_SCREEN_INT4 the
+ * probabilities of the shards add up.
  *
  *     ids, scores           (lists, k)
  *     out_ids, out_scores   k entries; must not overlap the inputs
