@@ -103,10 +103,7 @@ dotk_attention_plan(dotk_context *context, const dotk_attention_shape *shape,
         return status;
     const struct dk_kernels *const kernels = dk_context_kernels(context);
     if (kernels == NULL)
-        return dk_fail(DOTK_BAD_ARGUMENT,
-                       "$DOTK_ISA names an instruction set this CPU or build does not have: "
-                       "choose from %s",
-                       dk_kernels_names());
+        return dk_fail_kernels();
     const struct dk_attend_plan plan = dk_attend_plan(&problem, kernels,
                                                       dotk_context_threads(context));
     if (plan.units == 0)

@@ -176,10 +176,7 @@ dotk_dense_prepare(size_t outputs, size_t inputs, const float *w, size_t w_strid
         return status;
     const struct dk_kernels *const kernels = dk_context_kernels(NULL);
     if (kernels == NULL)
-        return dk_fail(DOTK_BAD_ARGUMENT,
-                       "$DOTK_ISA names an instruction set this CPU or build does not have: "
-                       "choose from %s",
-                       dk_kernels_names());
+        return dk_fail_kernels();
 
     const size_t floats = dk_round_up(outputs, DK_PANEL) * inputs;
     dotk_dense_weights *const self = dk_alloc(sizeof *self);
@@ -330,8 +327,7 @@ dotk_dense_plan(dotk_context *context, size_t rows, size_t outputs, size_t input
     if (capacity == 0)
         return dk_fail(DOTK_BAD_ARGUMENT, "capacity is 0: 160 bytes hold the line");
     if (kernels == NULL)
-        return dk_fail(DOTK_BAD_ARGUMENT, "$DOTK_ISA is unknown here: choose from %s",
-                       dk_kernels_names());
+        return dk_fail_kernels();
     if (rows == 0)
         (void)snprintf(out, capacity, "empty -: there are no rows");
     else

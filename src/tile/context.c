@@ -40,6 +40,14 @@ dk_context_kernels(const dotk_context *context)
     return context != NULL && context->kernels != NULL ? context->kernels : dk_kernels_select(NULL);
 }
 
+dotk_status
+dk_fail_kernels(void)
+{
+    return dk_fail(DOTK_BAD_ARGUMENT,
+                   "$DOTK_ISA is \"%s\", which this CPU or build does not have: choose from %s",
+                   dk_kernels_environment(), dk_kernels_names());
+}
+
 static dotk_status
 threads_wanted(uint32_t asked, uint32_t *out)
 {
@@ -162,10 +170,7 @@ dk_call_begin(dotk_context *context, struct dk_call *call)
         .slots = dk_pool_threads(context->pool),
     };
     if (call->kernels == NULL)
-        return dk_fail(DOTK_BAD_ARGUMENT,
-                       "$DOTK_ISA names an instruction set this CPU or build does not have: "
-                       "choose from %s",
-                       dk_kernels_names());
+        return dk_fail_kernels();
     lock_scratch(context);
     call->scratch = context->idle;
     if (call->scratch != NULL)

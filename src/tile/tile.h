@@ -45,8 +45,12 @@ void *dk_call_alloc(struct dk_call *call, size_t count, size_t size) DK_SHARED(c
 dotk_status
 dk_call_run(struct dk_call *call, size_t tasks, dk_task_fn *run, void *arg) DK_SHARED(call_run);
 
-/* The kernels a context would use; NULL: the default ones. */
+/*
+ * The kernels a context would use; a NULL context: the default ones, and NULL where $DOTK_ISA names
+ * none, of which dk_fail_kernels() tells. Errors: DOTK_BAD_ARGUMENT, always.
+ */
 const struct dk_kernels *dk_context_kernels(const dotk_context *context);
+dotk_status dk_fail_kernels(void);
 
 /* ------------------------------------------------------------------------- */
 /*  Masks                                                                    */

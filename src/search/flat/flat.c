@@ -49,14 +49,16 @@ struct flat {
 static dotk_status
 flat_init(struct dotk_index *base)
 {
+    const struct dk_kernels *const kernels = dk_context_kernels(base->context);
     struct flat *const flat = (struct flat *)base;
     dotk_status status = DOTK_OK;
 
+    if (kernels == NULL)
+        return dk_fail_kernels();
     if (base->screen == DOTK_SCREEN_INT4)
-        status = dk_i4_create(dk_context_kernels(base->context), base->dim, base->seed, base->delta,
-                              &flat->i4);
-    dk_rows_init(&flat->rows, dk_context_kernels(base->context), base->dim, base->metric,
-                 base->store, base->screen, flat->i4);
+        status = dk_i4_create(kernels, base->dim, base->seed, base->delta, &flat->i4);
+    dk_rows_init(&flat->rows, kernels, base->dim, base->metric, base->store, base->screen,
+                 flat->i4);
     return status;
 }
 
