@@ -141,7 +141,9 @@ dotk_index_create(dotk_context *context, size_t dim, const dotk_index_options *o
         dk_free(index);
         return dk_fail_memory(ops->bytes, "an index");
     }
+    const uint64_t mode = dk_float_mode_enter();
     const dotk_status status = ops->init(index);
+    dk_float_mode_leave(mode);
     if (status != DOTK_OK) {
         dk_gate_destroy(index->gate);
         dk_free(index);

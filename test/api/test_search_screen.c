@@ -4,6 +4,7 @@
  * Both indexes see the same calls. What a plain index answers is tested in test_search.c.
  */
 #include "api/search_reference.h"
+#include "float_mode.h"
 
 /*
  * What the tests run with: first a byte an element, then half of one. The second may miss a row
@@ -524,6 +525,47 @@ seeds_and_deltas_change_what_is_rescored(void **unused)
     free(rows);
 }
 
+/* Which rows pass the bound depends on every bit of the rotation, if of many rows on a few. */
+static void
+rotations_are_drawn_in_our_float_mode(void **state)
+{
+    enum { COUNT = 8192, DIM = 64, QUERIES = 256, MODES = 3 };
+    static const unsigned odd[MODES] = {0, TEST_MODE_DOWN, TEST_MODE_FLUSH | TEST_MODE_ZERO};
+    float *const rows = allocate(COUNT * DIM, sizeof *rows);
+    float *const queries = allocate(QUERIES * DIM, sizeof *queries);
+    int64_t *const ids = allocate(QUERIES * 10, sizeof *ids);
+    const unsigned before = test_mode_get();
+    uint64_t seed = 8, rescored[MODES];
+
+    (void)state;
+    fill(NORMAL, &seed, COUNT, DIM, rows);
+    fill(NORMAL, &seed, QUERIES, DIM, queries);
+    for (size_t i = 0; i < MODES; i++) {
+        dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
+        dotk_search_params params = DOTK_SEARCH_PARAMS_INIT;
+        dotk_search_stats stats;
+        dotk_index *index;
+        options.screen = DOTK_SCREEN_INT4;
+        options.delta = 0.5;
+        params.stats = &stats;
+        test_mode_set(TEST_MODE_DEFAULT | odd[i]);
+        const dotk_status status = dotk_index_create(NULL, DIM, &options, &index);
+        const unsigned after = test_mode_get();
+        test_mode_set(before);
+        assert_ok(status);
+        assert_int_equal(after, TEST_MODE_DEFAULT | odd[i]);
+        assert_ok(dotk_index_add(index, COUNT, rows, DIM, NULL));
+        assert_ok(dotk_index_search(index, QUERIES, queries, DIM, 10, &params, ids, NULL, NULL));
+        rescored[i] = stats.rows_rescored;
+        assert_true(rescored[i] > 0);
+        assert_int_equal(rescored[i], rescored[0]);
+        dotk_index_destroy(index);
+    }
+    free(rows);
+    free(queries);
+    free(ids);
+}
+
 int
 main(void)
 {
@@ -536,6 +578,7 @@ main(void)
         cmocka_unit_test(plans_and_options_say_so),
         cmocka_unit_test(options_of_int4_are_checked),
         cmocka_unit_test(seeds_and_deltas_change_what_is_rescored),
+        cmocka_unit_test(rotations_are_drawn_in_our_float_mode),
     };
     int failed = cmocka_run_group_tests_name("int8", tests, create_contexts, destroy_contexts);
 
