@@ -6,10 +6,24 @@
 #include "platform/cpu.h"
 
 #include <sched.h>
-#if defined(__aarch64__)
+#include <stdbool.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 
 enum { HAS_DOT = 1 << 20 }; /* HWCAP_ASIMDDP of Linux's asm/hwcap.h */
+#endif
+
+#if defined(__x86_64__)
+/* Not every compiler's __builtin_cpu_supports() knows this name. */
+static bool
+has_f16c(void)
+{
+    unsigned eax, ebx, ecx, edx;
+
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
+}
 #endif
 
 unsigned
@@ -18,8 +32,7 @@ dk_cpu_features(void)
     unsigned features = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("bmi2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         features |= DK_CPU_FMA;
     if ((features & DK_CPU_FMA) && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
