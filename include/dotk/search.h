@@ -20,9 +20,13 @@
  * it is when the call begins, each change whole or not at all, and goes on seeing that.
  * Changes wait for each other. Where rows have to move (arrays grow, gaps of removed rows
  * are closed) or are updated, a change waits for the searches that have begun, and those
- * that begin meanwhile wait for it; so never change an index from a progress function
- * that one of its searches calls. A child that was forked while another thread changed an
- * index may do nothing with it but destroy it.
+ * that begin meanwhile wait for it; so from a progress function that a search calls, call
+ * nothing on its index but dotk_index_count(), _dim() and _metric(). Every change keeps
+ * searches from beginning for a moment: while the ids given to dotk_index_add() are hashed,
+ * or removed ones marked. It first waits for those that are beginning, which takes as long as
+ * looking up the ids of a filter, or, where ids are given, all of the index's in a bitmap.
+ * A child that was forked while another thread changed an index may do nothing with it but
+ * destroy it.
  */
 #ifndef DOTK_SEARCH_H
 #define DOTK_SEARCH_H
@@ -202,8 +206,9 @@ typedef struct dotk_search_stats {
                             /* excluded by a screen                                       */
     uint64_t rows_filtered; /* pairs that the filter excluded (scored or not)             */
     uint64_t candidates;    /* scores that passed the threshold of their time: depends on */
-                            /* the number of threads                                      */
-    uint64_t rows_rescored; /* pairs that a screen let through, scored in f32; 0 without  */
+                            /* the number of threads and, with a screen, on their timing  */
+    uint64_t rows_rescored; /* pairs that a screen let through, scored in f32; 0 without. */
+                            /* Depends on threads and timing, as candidates do            */
     double delta;           /* of DOTK_SCREEN_INT4: how probably, at most, an answer is   */
                             /* not the exact one; 0: it is                                */
     double seconds;         /* wall-clock time                                            */

@@ -9,6 +9,10 @@
  *     dk_gate_clear()   nobody is inside: what views refer to can be changed as well
  *     dk_gate_open()    readers enter again
  *
+ * A reader should settle soon, and a writer open soon: each makes the other side wait, and new
+ * readers with it. The longest that an index does there is to look up the ids of a filter's long
+ * list or to go through a bitmap, and to hash the ids of many new rows.
+ *
  * What neither readers on entry nor views refer to can be changed at any time. Readers that come
  * meanwhile wait; they are let in when the gate opens, before the writer can close it again, so
  * that neither side starves the other. A reader must not enter twice: it would wait for itself

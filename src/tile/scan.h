@@ -21,13 +21,14 @@ struct dk_scan_job {
     void (*rows)(const struct dk_scan_job *job, size_t slot, size_t start, size_t end);
 };
 
-/* Where key 'position' begins, of whatever type it is; int8: the first group of its codes. */
+/* The row that key 'position' is. */
 static inline size_t
 dk_scan_row(const struct dk_scan *scan, size_t position)
 {
     return scan->gather != NULL ? scan->gather[position] : position;
 }
 
+/* Where key 'position' begins, of whatever type it is; int8: the first group of its codes. */
 static inline const void *
 dk_scan_key(const struct dk_scan *scan, size_t position)
 {
