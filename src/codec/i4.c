@@ -78,7 +78,7 @@ dk_i4_create(const struct dk_kernels *kernels, size_t dim, uint64_t seed, double
         dk_free(rotated);
         return status;
     }
-    const double roundings = DK_CHAIN + (double)dim / DK_CHAIN + 4, root = sqrt((double)dim);
+    const double roundings = dk_roundings(dim), root = sqrt((double)dim);
     const double element = 1.01 * (roundings + 2) * 0x1p-24; /* of one element, against |x| */
     const double z = dk_i4_spread(dim, delta);               /* no query's spread is less    */
     *i4 = (struct dk_i4){

@@ -152,7 +152,7 @@ dk_i8_encode_key(struct dk_codes_i8 *store, size_t position, const float *x, boo
     set_key(store, position, x, scale, scale, false, squared);
 }
 
-/* Of the scales that x's codes by 'step' may have, the one that comes nearest to x. */
+/* Of the scales that x's codes by 'step' may have, the one that comes nearest to x; 0 if small. */
 static float
 best_scale(const float *x, size_t dim, float step)
 {
@@ -172,15 +172,16 @@ best_scale(const float *x, size_t dim, float step)
             product += exact[i];
     }
     const double best = squared > 0 ? product / squared : 0;
-    return best >= SMALLEST ? (float)best : step;
+    return best >= SMALLEST ? (float)best : 0;
 }
 
 void
 dk_i8_store_key(struct dk_codes_i8 *store, size_t position, const float *x, bool squared)
 {
     const float step = scale_of(x, store->dim);
+    const float scale = best_scale(x, store->dim, step);
 
-    set_key(store, position, x, step, best_scale(x, store->dim, step), true, squared);
+    set_key(store, position, x, scale > 0 ? step : 0, scale, true, squared);
 }
 
 /* Keys of one panel on either side; rows of the panel, as it were, are moved one by one. */

@@ -61,6 +61,13 @@ enum {
     DK_FEW_QUERIES = 8, /* most queries of a "few" kernel                             */
 };
 
+/* Roundings that a score in the defined order is the result of: of one chain, and of their sum. */
+static inline double
+dk_roundings(size_t dim)
+{
+    return DK_CHAIN + (double)dim / DK_CHAIN + 4;
+}
+
 /* Which score: the operation inside the chain. */
 enum dk_score { DK_SCORE_DOT, DK_SCORE_L2, DK_SCORE_KINDS };
 

@@ -224,7 +224,7 @@ static float
 lower_threshold(const struct dk_scan *scan, double query_norm, float threshold)
 {
     const double dim = (double)scan->dim;
-    const double roundings = dk_scan_roundings(scan->dim) + DK_SCREEN_ROUNDINGS(dim) + 1;
+    const double roundings = dk_roundings(scan->dim) + DK_SCREEN_ROUNDINGS(dim) + 1;
     const double size = scan->score == DK_SCORE_DOT ? query_norm * scan->key_norm_max
                                                     : fabs((double)threshold);
     const double slack = 1.01 * 0x1p-24 * roundings * size + dim * 0x1p-147;

@@ -87,13 +87,6 @@ dk_scan_keys(const struct dk_scan *scan, size_t position, size_t end)
 dotk_status
 dk_scan_cut(struct dk_call *call, struct dk_scan_job *job, double most, size_t unit, size_t dense);
 
-/* Roundings of a score in the defined order: a chain of 256 and the sum of the chains. */
-static inline double
-dk_scan_roundings(size_t dim)
-{
-    return DK_CHAIN + (double)dim / DK_CHAIN + 4;
-}
-
 /* The scan of 'job' with its keys' codes before it. Errors: DOTK_NO_MEMORY, DOTK_CANCELLED. */
 dotk_status dk_scan_i8_run(struct dk_call *call, struct dk_scan_job *job);
 

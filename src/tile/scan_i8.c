@@ -97,7 +97,7 @@ update_threshold(const struct screened *screened, size_t slot, size_t q)
     const float *const threshold = scan->epilogue->thresholds(scan->epilogue, slot);
     const float shared = atomic_load_explicit(&screened->shared[q], memory_order_relaxed);
     const float own = dk_i8_threshold(threshold[q], scan->dim, is_squared(scan),
-                                      dk_scan_roundings(scan->dim), screened->squared_norm[q]);
+                                      dk_roundings(scan->dim), screened->squared_norm[q]);
 
     if (own > shared)
         atomic_store_explicit(&screened->shared[q], own, memory_order_relaxed);
@@ -298,7 +298,7 @@ encode_query(const struct dk_scan *scan, const float *query, float *rotated, int
              struct dk_query_terms *terms)
 {
     const struct dk_i4 *const i4 = scan->codes->i4;
-    const double roundings = dk_scan_roundings(scan->dim);
+    const double roundings = dk_roundings(scan->dim);
 
     if (i4 != NULL)
         dk_i4_encode_query(i4, scan->count, query, is_squared(scan), roundings, rotated, codes,

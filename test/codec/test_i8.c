@@ -34,7 +34,7 @@ enum {
 
 static const size_t dims[] = {1, 2, 3, 4, 5, 17, 64, 255, 256, 257, 600, 1100, DIM_MOST};
 
-/* As dk_scan_roundings(). */
+/* As dk_roundings(). */
 static double
 roundings(size_t dim)
 {
@@ -426,6 +426,40 @@ terms_of_stored_keys_are_of_the_widened(void **state)
 }
 
 /* A key encoded anew leaves its neighbours alone. */
+/* Down to steps of 2^-120, where codes end: elements that are rounded up would make a key longer.
+ */
+static void
+stored_keys_are_no_longer_than_rows(void **state)
+{
+    enum { DIM = 1100 };
+    size_t zeros = 0;
+
+    (void)state;
+    for (int i = 90; i <= 130; i++) {
+        const float step = ldexpf((float)i / 100, -120);
+        struct sides sides;
+        float row[DIM], key[DIM];
+        uint64_t seed = (uint64_t)i;
+        make_sides(&sides, DIM, false, &seed);
+        for (size_t d = 0; d < DIM; d++)
+            row[d] = d == 0 ? step * 127 : step * 0.50001f;
+        dk_i8_store_key(&sides.store, 0, row, false);
+        const float scale = dk_i8_scale(&sides.store, 0);
+        dk_kernels_at(0)->widen->widen_i8(dk_i8_key(&sides.store, 0), DIM, scale, key);
+        assert_true(scale == 0 || scale >= 0x1p-120f);
+        assert_true(test_dot(key, key, DIM, NULL) <=
+                    test_dot(row, row, DIM, NULL) * (1 + 4 * 0x1p-24));
+        for (size_t d = 0; d < DIM; d++)
+            assert_true(
+                scale > 0 ||
+                sides.store.codes[d / DK_I8_GROUP * DK_I8_GROUP * DK_PANEL + d % DK_I8_GROUP] ==
+                    128);
+        zeros += scale == 0;
+        free_sides(&sides);
+    }
+    assert_in_range(zeros, 11, 30);
+}
+
 static void
 keys_of_a_panel_are_separate(void **state)
 {
@@ -524,6 +558,7 @@ main(void)
         cmocka_unit_test(most_keys_of_normal_vectors_are_out),
         cmocka_unit_test(terms_are_rounded_up),
         cmocka_unit_test(terms_of_stored_keys_are_of_the_widened),
+        cmocka_unit_test(stored_keys_are_no_longer_than_rows),
         cmocka_unit_test(keys_of_a_panel_are_separate),
         cmocka_unit_test(moved_keys_are_what_they_were),
         cmocka_unit_test(thresholds_are_rounded_down),
