@@ -94,7 +94,7 @@ data: ## the sets of DOTK_DATA as files that dotk reads, in build/data
 bench-report: ## write the tables of doc/benchmarks.md from bench/results
 	@bench/report
 
-lint: ## layers, symbols, formatting, headers, code in documents
+lint: ## layers, symbols, formatting, headers, planted bugs, code in documents
 	@tools/install-deps build lint
 	$(call build,release)
 	@tools/lint/run build/release
