@@ -31,9 +31,9 @@ enum {
 };
 
 struct changes {
-    dotk_metric metric; /* dot or l2 */
+    dotk_metric metric;
     dotk_screen screen;
-    dotk_store store; /* one that is exact for one number below 2048 a row */
+    dotk_store store; /* exact for what changes_row() makes: cosine needs f32, l2 no bf16 */
     bool given;       /* ids */
     uint32_t threads;
     size_t steps;
@@ -55,19 +55,34 @@ struct changes_run {
     int failed, stop;
 };
 
-/* What a row holds is one number that its score tells. */
+enum { BESIDE = 1000 }; /* under cosine: what stands beside the number, and makes an angle of it */
+
+/* What a row holds is one number below 2048 that its score tells; bf16 holds it in two parts. */
 static inline void
-changes_row(uint32_t value, float row[CHANGES_DIM])
+changes_row(const struct changes *what, uint32_t value, float row[CHANGES_DIM])
 {
+    const uint32_t apart = what->store == DOTK_STORE_BF16 ? value % 256 : 0;
+
     memset(row, 0, CHANGES_DIM * sizeof *row);
-    row[0] = (float)value;
+    row[0] = (float)(value - apart);
+    row[1] = (float)apart;
+    row[2] = what->metric == DOTK_METRIC_COSINE ? BESIDE : 0;
 }
 
-/* The query is 1 at the same place (dot) or 0 (l2: the distance is the square). */
+/* The query is 1, 1, 0 (dot), 1, 0, 0 (cosine) or 0 (l2: the distance is the square). */
+static inline void
+changes_query(dotk_metric metric, float query[CHANGES_DIM])
+{
+    query[0] = metric != DOTK_METRIC_L2;
+    query[1] = metric == DOTK_METRIC_DOT;
+}
+
 static inline uint32_t
 changes_value(dotk_metric metric, float score)
 {
-    return (uint32_t)(metric == DOTK_METRIC_L2 ? lrintf(sqrtf(score)) : lrintf(score));
+    if (metric == DOTK_METRIC_COSINE)
+        score = BESIDE * score / sqrtf((1 - score) * (1 + score));
+    return (uint32_t)lrintf(metric == DOTK_METRIC_L2 ? sqrtf(score) : score);
 }
 
 static inline uint64_t
@@ -215,8 +230,8 @@ changes_read(void *argument)
     uint64_t seed = reader->seed;
 
     test_require(ids != NULL && scores != NULL, "malloc");
-    for (size_t q = 0; q < QUERY_COUNT && run->what.metric == DOTK_METRIC_DOT; q++)
-        queries[q * CHANGES_DIM] = 1;
+    for (size_t q = 0; q < QUERY_COUNT; q++)
+        changes_query(run->what.metric, queries + q * CHANGES_DIM);
     memset(bitmap, 0x55, sizeof bitmap);
     for (size_t i = 0; i < BITS / 2; i++)
         list[i] = (int64_t)(2 * i);
@@ -313,7 +328,7 @@ changes_add(struct changes_run *run, struct changes_rows *rows, struct changes_s
     for (size_t i = 0; i < n; i++, rows->count++) {
         rows->id[rows->count] = changes_fresh_id(rows, run->what.given, seed);
         rows->value[rows->count] = changes_any_value(run->what.metric, seed);
-        changes_row(rows->value[rows->count], data + i * CHANGES_DIM);
+        changes_row(&run->what, rows->value[rows->count], data + i * CHANGES_DIM);
         changes_count(state, rows->id[rows->count], rows->value[rows->count], 1);
     }
     changes_begin(run, step, state);
@@ -340,7 +355,7 @@ changes_remove(struct changes_run *run, struct changes_rows *rows, struct change
     int64_t *const ids = rows->id + rows->count - n;
     for (size_t i = 0; update && i < n; i++) {
         rows->value[rows->count - n + i] = changes_any_value(run->what.metric, seed);
-        changes_row(rows->value[rows->count - n + i], data + i * CHANGES_DIM);
+        changes_row(&run->what, rows->value[rows->count - n + i], data + i * CHANGES_DIM);
         changes_count(state, ids[i], rows->value[rows->count - n + i], 1);
     }
     changes_begin(run, step, state);
@@ -428,7 +443,7 @@ changes_run(const struct changes *what)
     assert_ok(dotk_index_create(context, CHANGES_DIM, &options, &run.index));
     for (int64_t i = 0; i < STABLE; i++) {
         const uint32_t value = changes_stable_value(what->metric, (size_t)i);
-        changes_row(value, row);
+        changes_row(what, value, row);
         assert_ok(dotk_index_add(run.index, 1, row, 0, what->given ? &i : NULL));
         changes_count(&run.states[0], i, value, 1);
     }
@@ -455,15 +470,29 @@ changes_run(const struct changes *what)
 static inline void
 changes_of_every_kind(size_t steps, size_t steps_at_once)
 {
-    static const dotk_store stores[] = {DOTK_STORE_INT8, DOTK_STORE_F32, DOTK_STORE_F16};
+    static const struct {
+        dotk_metric metric;
+        dotk_screen screen;
+        dotk_store store;
+    } kinds[] = {
+        {DOTK_METRIC_DOT, DOTK_SCREEN_INT8, DOTK_STORE_F32},
+        {DOTK_METRIC_DOT, DOTK_SCREEN_NONE, DOTK_STORE_INT8},
+        {DOTK_METRIC_L2, DOTK_SCREEN_INT8, DOTK_STORE_F32},
+        {DOTK_METRIC_COSINE, DOTK_SCREEN_INT4, DOTK_STORE_F32},
+        {DOTK_METRIC_DOT, DOTK_SCREEN_NONE, DOTK_STORE_BF16},
+        {DOTK_METRIC_L2, DOTK_SCREEN_NONE, DOTK_STORE_F16},
+        {DOTK_METRIC_L2, DOTK_SCREEN_INT4, DOTK_STORE_F32},
+        {DOTK_METRIC_COSINE, DOTK_SCREEN_NONE, DOTK_STORE_F32},
+    };
+    enum { KINDS = sizeof kinds / sizeof *kinds };
     size_t turn = 0, answers = 0;
 
     for (size_t done = 0; done < steps; done += steps_at_once, turn++) {
         const struct changes what = {
-            .metric = turn / 2 % 2 == 0 ? DOTK_METRIC_DOT : DOTK_METRIC_L2,
-            .screen = turn % 2 == 0 ? DOTK_SCREEN_INT8 : DOTK_SCREEN_NONE,
-            .store = turn % 2 == 0 ? DOTK_STORE_F32 : stores[turn / 2 % 3],
-            .given = turn / 4 % 2 == 0,
+            .metric = kinds[turn % KINDS].metric,
+            .screen = kinds[turn % KINDS].screen,
+            .store = kinds[turn % KINDS].store,
+            .given = (turn + turn / KINDS) % 2 == 0,
             .threads = turn % 3 == 0 ? 2 : 1,
             .steps = steps_at_once,
             .seed = turn + 1,
