@@ -118,6 +118,8 @@ typedef struct dotk_index_options {
  *          also dim + 16, unless the store is int8; with DOTK_SCREEN_INT4
  *          dim / 2 + 16 and, once, about 4 * dim * dim. Arrays that grow get half as much
  *          again, and are held twice meanwhile: rows added in one call take just their room.
+ * Time:    with DOTK_SCREEN_INT4 a rotation is drawn: about 0.2 s at dim 768, growing with
+ *          dim * dim * dim.
  * Threads: pure.
  * Errors:  DOTK_BAD_ARGUMENT (dim; an unknown value; delta or seed without
  *          DOTK_SCREEN_INT4, or delta out of range; DOTK_SCREEN_INT4 with another store

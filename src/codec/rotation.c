@@ -12,7 +12,7 @@
 
 #include "platform/memory.h"
 
-enum { LANES = 8 };
+enum { LANES = 8, TOGETHER = 16 /* rows drawn in one pass over the reflections */ };
 
 static const uint64_t GOLDEN = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio, odd */
 static const double LOG_2 = 0.69314718055994530942;
@@ -131,27 +131,31 @@ draw_reflection(struct reflection *reflection, size_t n, struct random *random)
 }
 
 /*
- * Row i of the matrix R_d, where R_n = sign (I - factor w w^T) diag(1, R_(n-1)): the axis i goes
+ * Rows i on of the matrix R_d, where R_n = sign (I - factor w w^T) diag(1, R_(n-1)): the axes go
  * through the transposed factors, the largest reflection first.
  */
 static void
-draw_row(const struct reflection *reflections, size_t dim, size_t i, double *x)
+draw_rows(const struct reflection *reflections, size_t dim, size_t i, size_t count, double *x)
 {
-    memset(x, 0, dim * sizeof *x);
-    x[i] = 1;
+    memset(x, 0, count * dim * sizeof *x);
+    for (size_t r = 0; r < count; r++)
+        x[r * dim + i + r] = 1;
     for (size_t first = 0; first < dim; first++) {
         const struct reflection *const reflection = &reflections[first];
         const size_t n = dim - first;
-        const double times = reflection->factor * product(reflection->w, x + first, n);
-        for (size_t j = 0; j < n; j++)
-            x[first + j] = reflection->sign * (x[first + j] - times * reflection->w[j]);
+        for (size_t r = 0; r < count; r++) {
+            double *const y = x + r * dim + first;
+            const double times = reflection->factor * product(reflection->w, y, n);
+            for (size_t j = 0; j < n; j++)
+                y[j] = reflection->sign * (y[j] - times * reflection->w[j]);
+        }
     }
 }
 
 static dotk_status
 draw(struct dk_rotation *rotation, uint64_t seed)
 {
-    const size_t dim = rotation->dim, numbers = dim * (dim + 1) / 2 + dim;
+    const size_t dim = rotation->dim, numbers = dim * (dim + 1) / 2 + TOGETHER * dim;
     double *const memory = dk_alloc_array(numbers, sizeof *memory);
     struct reflection *const reflections = dk_alloc_array(dim, sizeof *reflections);
     struct random random = {.state = seed * GOLDEN};
@@ -161,15 +165,17 @@ draw(struct dk_rotation *rotation, uint64_t seed)
         dk_free(reflections);
         return dk_fail_memory(numbers * sizeof *memory, "a rotation");
     }
-    double *const x = memory, *w = memory + dim;
+    random.state = next(&random); /* else each seed has the next one's numbers, one later */
+    double *const x = memory, *w = memory + TOGETHER * dim;
     for (size_t first = 0; first < dim; first++) {
         reflections[first].w = w;
         draw_reflection(&reflections[first], dim - first, &random);
         w += dim - first;
     }
-    for (size_t i = 0; i < dim; i++) {
-        draw_row(reflections, dim, i, x);
-        for (size_t d = 0; d < dim; d++)
+    for (size_t i = 0; i < dim; i += TOGETHER) {
+        const size_t count = dk_min(TOGETHER, dim - i);
+        draw_rows(reflections, dim, i, count, x);
+        for (size_t d = 0; d < count * dim; d++)
             rotation->rows[i * dim + d] = (float)x[d];
     }
     dk_free(memory);

@@ -90,12 +90,28 @@ a_seed_gives_one_rotation_everywhere(void **state)
     assert_memory_equal(first->rows, again->rows, 9 * sizeof *first->rows);
     assert_memory_not_equal(first->rows, other->rows, 9 * sizeof *first->rows);
     for (size_t i = 0; i < 3; i++) {
-        static const float golden[] = {-0x1.71c8b6p-4f, -0x1.8a303ap-8f, 0x1.fde662p-1f};
+        static const float golden[] = {-0x1.f587f6p-3f, 0x1.56f2fp-1f, -0x1.66e662p-1f};
         assert_true(first->rows[i] == golden[i]);
     }
     dk_rotation_destroy(first);
     dk_rotation_destroy(again);
     dk_rotation_destroy(other);
+}
+
+static void
+seeds_have_rotations_of_their_own(void **state)
+{
+    enum { SEEDS = 64, DIM = 5 };
+    float rows[SEEDS][DIM * DIM];
+
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct dk_rotation *const rotation = make_rotation(strongest(), DIM, seed);
+        memcpy(rows[seed], rotation->rows, sizeof rows[seed]);
+        dk_rotation_destroy(rotation);
+        for (uint64_t before = 0; before < seed; before++)
+            assert_memory_not_equal(rows[before], rows[seed], sizeof rows[seed]);
+    }
 }
 
 /* Within 6 standard errors. */
@@ -503,6 +519,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rotation_is_orthogonal),
         cmocka_unit_test(a_seed_gives_one_rotation_everywhere),
+        cmocka_unit_test(seeds_have_rotations_of_their_own),
         cmocka_unit_test(rotations_are_uniform),
         cmocka_unit_test(rotating_gives_scores),
         cmocka_unit_test(a_spread_is_exceeded_with_its_probability),
