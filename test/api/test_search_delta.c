@@ -1,6 +1,7 @@
 /* test_search_delta.c - answers with DOTK_SCREEN_INT4 are wrong as seldom as promised */
 #include "api/delta.h"
 
+/* That some fail at 0.5 shows that data are as hard as they are meant to be. */
 static void
 answers_fail_no_more_than_delta(void **state)
 {
@@ -11,6 +12,7 @@ answers_fail_no_more_than_delta(void **state)
     for (size_t i = 0; i < sizeof deltas / sizeof *deltas; i++) {
         const dotk_metric metric = (dotk_metric)i;
         const size_t failures = delta_failures(deltas[i], ROTATIONS, QUERIES, metric);
+        assert_true(i > 0 || failures > 0);
         assert_true(delta_upper_limit(failures, (size_t)ROTATIONS * QUERIES) <= deltas[i]);
     }
 }
