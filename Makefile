@@ -83,7 +83,7 @@ bench-exact: ## time exact search beside faiss, USearch and numpy
 	$(call build,release)
 	$(if $(DOTK_DATA),@tools/prepare-data build/release)
 	@python3 -m venv build/peers
-	@build/peers/bin/pip -q install faiss-cpu usearch numpy threadpoolctl
+	@build/peers/bin/pip -q install faiss-cpu==1.15.1 usearch==2.26.6 numpy==2.4.6 threadpoolctl==3.8.0
 	@build/peers/bin/python bench/exact.py build/release/libdotk.so
 
 data: ## the sets of DOTK_DATA as files that dotk reads, in build/data

@@ -33,6 +33,7 @@ import time
 
 import rivals
 import numpy as np
+from exact_tables import impossible
 from library import CLUSTERS, DOT, L2, METRICS, UNIFORM, DotkIndex, Library, constant
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -307,6 +308,7 @@ def main(path, names, quick):
               "runs": [{"command": "make bench-exact", "bench": "exact", "results": found}]}
     out = ROOT / "bench" / "results" / "exact.json"
     out.write_text(json.dumps(result, indent=1) + "\n")
+    sys.exit("\n".join(impossible(found)) or None)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ STORE_FLOORS = {1: 2.0, 64: 15.0}                            # QT_8bit / int8 st
 SMALLER_FLOOR = 3.9                                          # f32 bytes / bytes of the int8 store
 RECALL_FLOOR = 0.99
 FILTER_FLOOR = 5.0
+NO_CACHE = 1 << 28                                           # bytes that certainly lie in memory
 
 
 def ms(result, name):
@@ -33,11 +34,25 @@ def named(result):
             f"{counted(result['threads'], 'thread', 'threads')}")
 
 
+def of_reading(result):
+    """The fraction of the read bandwidth that the screen reached."""
+    return result["rows"] * result["dim"] / result["read_gb_per_s"] / 1e6 / ms(result, SCREEN)
+
+
+def impossible(found):
+    """What no program can do: fractions of reading above 1, of codes that fit no cache."""
+    return [f"{named(result)}: a fraction of {of_reading(result):.3f} of reading is impossible, so "
+            "the yardstick is wrong: measure again while nothing else runs"
+            for result in found if result["case"] == "search" and of_reading(result) > 1
+            and result["rows"] * result["dim"] >= NO_CACHE]
+
+
 def limit_of(result):
     """The limit that binds the screen: its name and the fraction of it that was reached."""
+    FLOORS.missed += impossible([result])
     seconds = ms(result, SCREEN) / 1e3
     codes = result["rows"] * result["dim"]
-    read = codes / (result["read_gb_per_s"] * 1e9) / seconds
+    read = of_reading(result)
     int8 = 2 * codes * result["queries"] / (3e9 * result["fma_gflop_per_s"]) / seconds
     return ("reading", read) if read > int8 else ("int8", int8)
 
