@@ -80,7 +80,7 @@ machine_json(const dotk_machine_reading *reading)
 }
 
 static int
-add_figures(struct result *result, bool screened)
+add_figures(struct result *result, bool codes)
 {
     const dotk_timing *const timing = &result->timing;
     const double per_ns = 1e-9 / timing->seconds;
@@ -88,10 +88,10 @@ add_figures(struct result *result, bool screened)
         "{s:f, s:f, s:f, s:f, s:f}", "ms", timing->seconds * 1e3, "gb_per_s",
         result->timed.bytes * per_ns, "gflop_per_s", result->timed.flop * per_ns,
         "fraction_of_read", timing->fraction_of_read,
-        screened ? "fraction_of_int8" : "fraction_of_fma", timing->fraction_of_fma);
+        codes ? "fraction_of_int8" : "fraction_of_fma", timing->fraction_of_fma);
     int failed = json_object_update(result->json, figures);
 
-    if (screened)
+    if (codes)
         failed |= json_object_set_new(result->json, "rescored", json_real(result->rescored));
 
     if (result->path != NULL)
@@ -109,7 +109,7 @@ print_json(struct bench *bench, const dotk_machine_reading *reading)
                  json_object_set(bench->answer, "results", results);
 
     for (size_t i = 0; i < bench->count; i++) {
-        failed |= add_figures(&bench->result[i], bench->screened);
+        failed |= add_figures(&bench->result[i], bench->codes);
         failed |= json_array_append(results, bench->result[i].json);
     }
     json_decref(results);
@@ -128,7 +128,7 @@ print_table(const struct bench *bench, const dotk_machine_reading *reading)
            reading->read * 1e-9, reading->fma * 1e-9, reading->fma_one_thread * 1e-9,
            reading->fma_one_thread / reading->clock, reading->clock * 1e-9);
     printf("%-24s %10s %8s %9s %8s %8s\n", "", "ms", "GB/s", "GFLOP/s", "of read",
-           bench->screened ? "of int8" : "of FMA");
+           bench->codes ? "of int8" : "of FMA");
     for (size_t i = 0; i < bench->count; i++) {
         const struct result *const result = &bench->result[i];
         const double per_ns = 1e-9 / result->timing.seconds;
@@ -149,7 +149,7 @@ check_fractions(const struct bench *bench)
     for (size_t i = 0; i < bench->count; i++) {
         const dotk_timing *const timing = &bench->result[i].timing;
         const bool read = timing->fraction_of_read > 1;
-        if (read || (timing->fraction_of_fma > 1 && !bench->screened))
+        if (read || (timing->fraction_of_fma > 1 && !bench->codes))
             return cli_fail(bench->args, CLI_FAILURE,
                             "%s: a fraction of %.3f of the %s is impossible, so the yardstick is "
                             "wrong; is the machine busy with something else?",
@@ -175,7 +175,7 @@ bench_time(struct bench *bench)
     options.fma_seconds = args->value[OPT_FMA_SECONDS].real;
     for (size_t i = 0; i < bench->count; i++) {
         timed[i] = bench->result[i].timed;
-        if (bench->screened)
+        if (bench->codes)
             timed[i].flop /= BENCH_INT8;
     }
     dotk_status status = dotk_machine_create(bench->context, &options, &machine);
@@ -358,12 +358,15 @@ check_options(const struct cli_args *args, size_t kind)
     static const struct {
         enum cli_option option;
         unsigned kinds;
-    } known[] = {{OPT_K, SEARCH},        {OPT_METRIC, SEARCH},    {OPT_ROWS, SEARCH},
-                 {OPT_QUERIES, SEARCH},  {OPT_VECTORS, SEARCH},   {OPT_DATA, SEARCH},
-                 {OPT_SCREEN, SEARCH},   {OPT_BATCH, ATTENTION},  {OPT_WIDTH, SEARCH | ATTENTION},
-                 {OPT_HEADS, ATTENTION}, {OPT_LENGTH, ATTENTION}, {OPT_CAUSAL, ATTENTION},
-                 {OPT_M, DENSE},         {OPT_N, DENSE},          {OPT_INNER, DENSE},
-                 {OPT_PREPARED, DENSE},  {OPT_ACTIVATION, DENSE}};
+    } known[] = {{OPT_K, SEARCH},         {OPT_METRIC, SEARCH},
+                 {OPT_ROWS, SEARCH},      {OPT_QUERIES, SEARCH},
+                 {OPT_VECTORS, SEARCH},   {OPT_DATA, SEARCH},
+                 {OPT_SCREEN, SEARCH},    {OPT_STORE, SEARCH},
+                 {OPT_BATCH, ATTENTION},  {OPT_WIDTH, SEARCH | ATTENTION},
+                 {OPT_HEADS, ATTENTION},  {OPT_LENGTH, ATTENTION},
+                 {OPT_CAUSAL, ATTENTION}, {OPT_M, DENSE},
+                 {OPT_N, DENSE},          {OPT_INNER, DENSE},
+                 {OPT_PREPARED, DENSE},   {OPT_ACTIVATION, DENSE}};
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (!args->value[known[i].option].given || (known[i].kinds >> kind & 1) != 0)

@@ -21,7 +21,7 @@ struct result {
     json_t *json; /* the size; the figures are added to it */
     char label[64];
     const char *path, *kernel; /* NULL, or what ran */
-    double rescored;           /* of a screened search: rows that it scored in f32, a query */
+    double rescored;           /* of a search of codes: rows that it scored in f32, a query */
 };
 
 struct bench {
@@ -29,7 +29,7 @@ struct bench {
     dotk_context *context;
     json_t *answer;
     size_t data_bytes; /* what the yardstick reads, up to its default        */
-    bool screened;     /* a search of codes: held against BENCH_INT8         */
+    bool codes;        /* a search of codes: held against BENCH_INT8         */
     double bytes_read; /* a search: of each value                             */
     size_t count;
     struct result result[BENCH_SIZES];

@@ -1,8 +1,9 @@
 /*
  * bench_search.c - dotk bench search: batches of queries over vectors made up or of a file
  *
- * With codes of a byte before it (--screen int8) a search is held against reading the codes once,
- * and against three times the FMA peak: what int8 instructions multiply and add in the time.
+ * A search is held against reading once what it reads at least: the vectors as they are stored
+ * (--store), or the codes before them (--screen); a search of codes (any --screen, or --store int8)
+ * also against three times the FMA peak: what int8 instructions multiply and add in the time.
  */
 #include "bench.h"
 
@@ -72,6 +73,17 @@ time_searches(struct bench *bench, const dotk_index *index, const float *queries
     return code;
 }
 
+/* The bytes that a search reads of each value, at least: of its codes, or of what is stored. */
+static double
+value_bytes(const dotk_index_options *options)
+{
+    if (options->screen == DOTK_SCREEN_INT4)
+        return 0.5;
+    if (options->screen == DOTK_SCREEN_INT8 || options->store == DOTK_STORE_INT8)
+        return 1;
+    return options->store == DOTK_STORE_F32 ? 4 : 2;
+}
+
 /* Rows made up for the purpose, and queries like them. */
 static int
 made_rows(const struct bench *bench, dotk_index *index, size_t rows, size_t most, float *queries)
@@ -115,14 +127,14 @@ describe_search(struct bench *bench, size_t rows, size_t dim)
     const struct cli_args *const args = bench->args;
     const struct cli_value *const data = &args->value[OPT_DATA];
     const struct cli_value *const vectors = &args->value[OPT_VECTORS];
-    json_t *const what = json_pack("{s:I, s:I, s:I, s:s, s:s, s:s}", "rows", (json_int_t)rows,
-                                   "dim", (json_int_t)dim, "k", (json_int_t)args->value[OPT_K].size,
-                                   "metric",
-                                   dotk_metric_name((dotk_metric)args->value[OPT_METRIC].choice),
-                                   "screen", args->value[OPT_SCREEN].text, "data",
-                                   data->given                                ? data->text
-                                   : vectors->choice == DOTK_GENERATE_UNIFORM ? "uniform"
-                                                                              : "clusters");
+    json_t *const what = json_pack(
+        "{s:I, s:I, s:I, s:s, s:s, s:s, s:s}", "rows", (json_int_t)rows, "dim", (json_int_t)dim,
+        "k", (json_int_t)args->value[OPT_K].size, "metric",
+        dotk_metric_name((dotk_metric)args->value[OPT_METRIC].choice), "store",
+        args->value[OPT_STORE].text, "screen", args->value[OPT_SCREEN].text, "data",
+        data->given                                ? data->text
+        : vectors->choice == DOTK_GENERATE_UNIFORM ? "uniform"
+                                                   : "clusters");
     const int failed = json_object_update(bench->answer, what);
 
     json_decref(what);
@@ -161,9 +173,12 @@ bench_search(struct bench *bench)
     }
     options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
     options.screen = (dotk_screen)args->value[OPT_SCREEN].choice;
-    bench->screened = options.screen != DOTK_SCREEN_NONE;
-    bench->bytes_read = options.screen == DOTK_SCREEN_INT4 ? 0.5 : bench->screened ? 1 : 4;
-    code = cli_report(args, dotk_index_create(bench->context, dim, &options, &index), NULL);
+    options.store = (dotk_store)args->value[OPT_STORE].choice;
+    bench->codes = options.screen != DOTK_SCREEN_NONE || options.store == DOTK_STORE_INT8;
+    bench->bytes_read = value_bytes(&options);
+    code = cli_check_screen(args, file != NULL ? "--data has" : "--dim is", dim);
+    if (code == CLI_OK)
+        code = cli_report(args, dotk_index_create(bench->context, dim, &options, &index), NULL);
     float *const queries = bench_floats(bench_product(most, dim, 1));
     if (code == CLI_OK && queries == NULL)
         code = cli_out_of_memory(args);

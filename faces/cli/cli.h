@@ -49,14 +49,16 @@ enum cli_exit {
 /* ------------------------------------------------------------------------- */
 
 enum cli_kind {
-    CLI_FLAG,    /* no argument                                                        */
-    CLI_COUNT,   /* size: a whole number >= 1                                          */
-    CLI_INTEGER, /* integer: a whole number, possibly negative                         */
-    CLI_REAL,    /* real: a finite number                                              */
-    CLI_COUNTS,  /* whole numbers >= 1 with commas between; see cli_counts()           */
-    CLI_CHOICE,  /* choice: which of the words in 'choices', counted from 0            */
-    CLI_FILE,    /* text: a path                                                       */
-    CLI_TEXT     /* text                                                               */
+    CLI_FLAG,        /* no argument                                                        */
+    CLI_COUNT,       /* size: a whole number >= 1                                          */
+    CLI_INTEGER,     /* integer: a whole number, possibly negative                         */
+    CLI_SEED,        /* seed: a whole number from 0 to 2^64 - 1                            */
+    CLI_REAL,        /* real: a finite number                                              */
+    CLI_PROBABILITY, /* real: from 1e-100 to below 1                                   */
+    CLI_COUNTS,      /* whole numbers >= 1 with commas between; see cli_counts()           */
+    CLI_CHOICE,      /* choice: which of the words in 'choices', counted from 0            */
+    CLI_FILE,        /* text: a path                                                       */
+    CLI_TEXT         /* text                                                               */
 };
 
 enum cli_verb {
@@ -110,6 +112,7 @@ struct cli_value {
     const char *text; /* as it was written; NULL: neither given nor a default */
     size_t size;
     int64_t integer;
+    uint64_t seed;
     double real;
     size_t choice;
 };
@@ -161,6 +164,14 @@ void cli_note(const struct cli_args *args, const char *format, ...)
  *             argument, and the message starts with it; NULL where the command line is
  */
 int cli_report(const struct cli_args *args, dotk_status status, const char *path);
+
+/*
+ * Refuses what --screen int4 does not take: another --store, too many dimensions.
+ *
+ *     source  "FILE has" or the like, which goes before 'dim' in the message
+ *     dim     0: not known yet
+ */
+int cli_check_screen(const struct cli_args *args, const char *source, size_t dim);
 
 /* Says that memory ran out; returns CLI_NO_MEMORY. */
 int cli_out_of_memory(const struct cli_args *args);
@@ -216,7 +227,8 @@ dotk_raw_type cli_raw_type(const struct cli_args *args, enum cli_option option);
 const char *cli_shape(const dotk_vectors *file);
 
 /*
- * Reads whole numbers >= 0, one on each line. Returns CLI_OK or the exit code; *ids is malloc'ed.
+ * Reads whole numbers >= 0, one on each line; blank lines count for nothing. Returns CLI_OK or the
+ * exit code; *ids is malloc'ed.
  */
 int cli_read_ids(const struct cli_args *args, const char *path, int64_t **ids, size_t *count);
 

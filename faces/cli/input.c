@@ -8,6 +8,7 @@
  */
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -345,18 +346,38 @@ append_id(struct id_list *list, int64_t id)
     return true;
 }
 
+/* The line as a message may show it: without its end, and short. */
+static const char *
+shown(char *line)
+{
+    size_t length = strcspn(line, "\r\n");
+
+    if (length > 30)
+        length = (size_t)(stpcpy(line + 27, "...") - line);
+    line[length] = '\0';
+    for (size_t i = 0; i < length; i++)
+        if (!isprint((unsigned char)line[i]))
+            line[i] = '?';
+    return line;
+}
+
 static int
 read_ids(const struct cli_args *args, const char *path, FILE *file, struct id_list *list)
 {
-    char line[64];
+    static const char spaces[] = " \t\r\n";
+    char line[64], *end;
 
-    while (fgets(line, sizeof(line), file) != NULL) {
-        char *end;
+    for (size_t number = 1; fgets(line, sizeof(line), file) != NULL; number++) {
+        const bool whole = strchr(line, '\n') != NULL || feof(file);
+        if (whole && line[strspn(line, spaces)] == '\0')
+            continue;
         errno = 0;
         const long long id = strtoll(line, &end, 10);
-        if (end == line || errno != 0 || id < 0 || end[strspn(end, " \t\r\n")] != '\0')
-            return cli_fail(args, CLI_BAD_INPUT, "%s: line %zu is not a whole number from 0", path,
-                            list->count + 1);
+        if (!whole || end == line || errno != 0 || id < 0 || end[strspn(end, spaces)] != '\0')
+            return cli_fail(args, CLI_BAD_INPUT,
+                            "%s: line %zu is '%s': give one whole number on each line, from 0 to "
+                            "%lld",
+                            path, number, shown(line), (long long)INT64_MAX);
         if (!append_id(list, id))
             return cli_out_of_memory(args);
     }

@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,18 +50,23 @@ static int
 check_options(const struct cli_args *args)
 {
     const bool range = args->value[OPT_RANGE].given;
+    const enum cli_option int4_only[] = {OPT_DELTA, OPT_SEED};
 
-    const bool int4 = args->value[OPT_SCREEN].choice == DOTK_SCREEN_INT4;
-    const double delta = args->value[OPT_DELTA].real;
-
-    if (!int4 && (args->value[OPT_DELTA].given || args->value[OPT_SEED].given))
-        return cli_fail(args, CLI_USAGE, "%s goes with --screen int4",
-                        args->value[OPT_DELTA].given ? "--delta" : "--seed");
-    if (int4 && !(delta >= 1e-100 && delta < 1))
-        return cli_fail(args, CLI_USAGE, "--delta is %g: a probability, from 1e-100 to below 1",
-                        delta);
-    if (int4 && args->value[OPT_STORE].choice != DOTK_STORE_F32)
-        return cli_fail(args, CLI_USAGE, "--screen int4 goes with --store f32");
+    for (size_t i = 0; i < 2; i++)
+        if (args->value[int4_only[i]].given && args->value[OPT_SCREEN].choice != DOTK_SCREEN_INT4)
+            return cli_fail(args, CLI_USAGE, "%s is %s, which is for --screen int4: give both",
+                            cli_option_name(int4_only[i]), args->value[int4_only[i]].text);
+    const int refused = cli_check_screen(args, NULL, 0);
+    if (refused)
+        return refused;
+    if (args->value[OPT_EXPLAIN].given && args->value[OPT_JSON].given)
+        return cli_fail(args, CLI_USAGE,
+                        "--explain and --json exclude each other: the plan is a "
+                        "line of text");
+    if (args->value[OPT_EXPLAIN].given && range)
+        return cli_fail(args, CLI_USAGE,
+                        "--explain and --range exclude each other: the plan is of "
+                        "a search for the K best, give -k");
     if (range && args->value[OPT_K].given)
         return cli_fail(args, CLI_USAGE, "-k and --range exclude each other");
     if (range && (args->value[OPT_OUT_IDS].given || args->value[OPT_OUT_SCORES].given))
@@ -111,8 +117,9 @@ read_base_ids(struct knn *knn)
     const int code = cli_read_ids(knn->args, path, &knn->base_ids, &count);
     if (code != CLI_OK || count == knn->base->rows)
         return code;
-    return cli_fail(knn->args, CLI_BAD_INPUT, "%s: it has %zu ids, %s has %zu vectors", path, count,
-                    knn->base_path, knn->base->rows);
+    return cli_fail(knn->args, CLI_BAD_INPUT,
+                    "%s: it has %zu ids, %s has %zu vectors: give one id for each vector", path,
+                    count, knn->base_path, knn->base->rows);
 }
 
 static int
@@ -123,14 +130,16 @@ open_files(struct knn *knn)
     if (code == CLI_OK)
         code = cli_open_vectors(knn->args, knn->query_path, &knn->queries);
     if (code == CLI_OK && knn->base->dim != knn->queries->dim)
-        code = cli_fail(knn->args, CLI_BAD_INPUT, "the dimensions differ: %zu in %s, %zu in %s",
-                        knn->base->dim, knn->base_path, knn->queries->dim, knn->query_path);
+        code = cli_fail(knn->args, CLI_BAD_INPUT,
+                        "the dimensions differ: %zu in %s, %zu in %s: give queries of %zu values",
+                        knn->base->dim, knn->base_path, knn->queries->dim, knn->query_path,
+                        knn->base->dim);
     if (code == CLI_OK)
         code = read_base_ids(knn);
     return code == CLI_OK ? read_filter(knn) : code;
 }
 
-/* Names the lines of --ids that hold one id twice; does nothing where there are none. */
+/* Names the places of --ids that hold one id twice; does nothing where there are none. */
 static int
 check_base_ids(const struct knn *knn)
 {
@@ -157,7 +166,7 @@ check_base_ids(const struct knn *knn)
     for (second = first + 1; ids[second] != id;)
         second++;
     return cli_fail(knn->args, CLI_BAD_INPUT,
-                    "%s: line %zu holds %lld, as line %zu does: give each id once",
+                    "%s: number %zu is %lld, as number %zu is: give each id once",
                     knn->args->value[OPT_IDS].text, second + 1, (long long)id, first + 1);
 }
 
@@ -166,18 +175,22 @@ fill_index(struct knn *knn)
 {
     const struct cli_args *args = knn->args;
     dotk_index_options options = DOTK_INDEX_OPTIONS_INIT;
+    char source[PATH_MAX + 8];
 
+    snprintf(source, sizeof(source), "%s has", knn->base_path);
+    int code = cli_check_screen(args, source, knn->base->dim);
+    if (code != CLI_OK)
+        return code;
     options.metric = (dotk_metric)args->value[OPT_METRIC].choice;
     options.screen = (dotk_screen)args->value[OPT_SCREEN].choice;
     options.store = (dotk_store)args->value[OPT_STORE].choice;
     if (options.screen == DOTK_SCREEN_INT4) {
         options.delta = args->value[OPT_DELTA].real;
-        options.seed = (uint64_t)args->value[OPT_SEED].integer;
+        options.seed = args->value[OPT_SEED].seed;
     }
     options.expect_unit = args->value[OPT_EXPECT_UNIT].given;
-    int code = cli_report(args,
-                          dotk_index_create(knn->context, knn->base->dim, &options, &knn->index),
-                          knn->base_path);
+    code = cli_report(args, dotk_index_create(knn->context, knn->base->dim, &options, &knn->index),
+                      knn->base_path);
     if (code != CLI_OK)
         return code;
     const dotk_status status = dotk_index_add(knn->index, knn->base->rows, knn->base->data,
@@ -195,19 +208,24 @@ fill_index(struct knn *knn)
 /*  Searching                                                                */
 /* ------------------------------------------------------------------------- */
 
-/* (queries, k) ids and scores; false when that is more than there is memory for. */
-static bool
+/* (queries, k) ids and scores. */
+static int
 make_room(struct knn *knn)
 {
-    const size_t n = knn->queries->rows;
+    const size_t n = knn->queries->rows, each = sizeof(*knn->ids) + sizeof(*knn->scores);
 
-    if (n > 0 && knn->k > SIZE_MAX / sizeof(int64_t) / n)
-        return false;
-    const size_t entries = n * knn->k > 0 ? n * knn->k : 1;
-    knn->ids = malloc(entries * sizeof(*knn->ids));
-    knn->scores = malloc(entries * sizeof(*knn->scores));
-    knn->counts = calloc(n + 1, sizeof(*knn->counts));
-    return knn->ids != NULL && knn->scores != NULL && knn->counts != NULL;
+    if (n == 0 || knn->k <= SIZE_MAX / sizeof(int64_t) / n) {
+        const size_t entries = n * knn->k > 0 ? n * knn->k : 1;
+        knn->ids = malloc(entries * sizeof(*knn->ids));
+        knn->scores = malloc(entries * sizeof(*knn->scores));
+        knn->counts = calloc(n + 1, sizeof(*knn->counts));
+    }
+    if (knn->ids != NULL && knn->scores != NULL && knn->counts != NULL)
+        return CLI_OK;
+    return cli_fail(knn->args, CLI_NO_MEMORY,
+                    "out of memory: -k is %zu, which takes %.0f bytes for the results of %zu "
+                    "quer%s: ask for fewer",
+                    knn->k, (double)knn->k * (double)n * (double)each, n, n == 1 ? "y" : "ies");
 }
 
 static int
@@ -350,12 +368,18 @@ explain_few(const struct knn *knn, size_t rows)
     const struct cli_args *args = knn->args;
     const size_t passing = passing_rows(knn, rows);
     const char *filter = args->value[OPT_FILTER].text;
-    const char *padding = args->value[OPT_OUT_IDS].given ? ": the other places of --out-ids hold -1"
-                                                         : "";
+    const bool ids = args->value[OPT_OUT_IDS].given, scores = args->value[OPT_OUT_SCORES].given;
+    const char *padding = ids      ? ": the other places of --out-ids hold -1"
+                          : scores ? ": the other places of --out-scores hold an infinity"
+                                   : "";
 
-    if (rows > 0 && passing == 0)
+    if (knn->queries->rows == 0)
+        cli_note(args, "%s has no vectors: there is nothing to search for", knn->query_path);
+    else if (rows == 0)
+        cli_note(args, "%s has no vectors: nothing is found", knn->base_path);
+    else if (passing == 0)
         cli_note(args, "no vector of %s passes --filter %s", knn->base_path, filter);
-    else if (!args->value[OPT_K].given || knn->k <= passing)
+    else if (knn->k <= passing || (!args->value[OPT_K].given && !ids && !scores))
         return;
     else if (passing < rows)
         cli_note(args, "-k is %zu, but only %zu vector%s of %s pass%s --filter %s%s", knn->k,
@@ -385,9 +409,10 @@ run(struct knn *knn)
     explain_few(knn, rows);
     if (args->value[OPT_EXPLAIN].given)
         return explain(knn);
-    if (!args->value[OPT_RANGE].given && !make_room(knn))
-        return cli_out_of_memory(args);
-    code = search(knn);
+    if (!args->value[OPT_RANGE].given)
+        code = make_room(knn);
+    if (code == CLI_OK)
+        code = search(knn);
     return code == CLI_OK ? answer(knn) : code;
 }
 

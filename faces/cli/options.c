@@ -72,6 +72,27 @@ parse_count(const char *text, const char **end, size_t *out)
     return errno == 0 && value >= 1 && value <= SIZE_MAX / 2;
 }
 
+static bool
+parse_seed(const char *text, uint64_t *out)
+{
+    char *stop;
+
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    *out = strtoull(text, &stop, 10);
+    return errno == 0 && *stop == '\0';
+}
+
+static bool
+parse_real(const char *text, double *out)
+{
+    char *stop;
+
+    *out = strtod(text, &stop);
+    return stop != text && *stop == '\0' && !isspace((unsigned char)*text) && isfinite(*out);
+}
+
 /* Which of "a|b|c" the text is; false when it is none of them. */
 static bool
 parse_choice(const char *choices, const char *text, size_t *out)
@@ -112,12 +133,15 @@ parse_value(const struct cli_option_row *row, const char *text, struct cli_value
         return errno == 0 && stop != text && *stop == '\0' && !isspace((unsigned char)*text)
                    ? NULL
                    : "a whole number";
-    case CLI_REAL:
-        value->real = strtod(text, &stop);
-        return stop != text && *stop == '\0' && !isspace((unsigned char)*text) &&
-                       isfinite(value->real)
+    case CLI_SEED:
+        return parse_seed(text, &value->seed)
                    ? NULL
-                   : "a number";
+                   : "a whole number from 0 to 18446744073709551615 (2^64 - 1)";
+    case CLI_REAL: return parse_real(text, &value->real) ? NULL : "a finite number";
+    case CLI_PROBABILITY:
+        return parse_real(text, &value->real) && value->real >= 1e-100 && value->real < 1
+                   ? NULL
+                   : "a probability, from 1e-100 to below 1";
     case CLI_COUNTS:
         do {
             size_t count;

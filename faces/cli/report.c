@@ -43,6 +43,25 @@ cli_note(const struct cli_args *args, const char *format, ...)
 }
 
 int
+cli_check_screen(const struct cli_args *args, const char *source, size_t dim)
+{
+    enum { MOST = 4096 };
+    const struct cli_value *store = &args->value[OPT_STORE];
+
+    if (args->value[OPT_SCREEN].choice != DOTK_SCREEN_INT4)
+        return CLI_OK;
+    if (store->choice != DOTK_STORE_F32)
+        return cli_fail(args, CLI_USAGE,
+                        "--store is %s: --screen int4 takes f32 only; use --screen int8 (or none)",
+                        store->text);
+    if (dim > MOST)
+        return cli_fail(args, CLI_USAGE,
+                        "--screen int4 takes up to %d dimensions, %s %zu: use --screen int8", MOST,
+                        source, dim);
+    return CLI_OK;
+}
+
+int
 cli_out_of_memory(const struct cli_args *args)
 {
     return cli_fail(args, CLI_NO_MEMORY, "out of memory");

@@ -52,7 +52,9 @@ answer(const char *bench, size_t results)
     const json_t *const list = json_object_get(json, "results");
     const char *const isa = getenv("DOTK_ISA");
     const char *const screen = json_string_value(json_object_get(json, "screen"));
-    const bool screened = screen != NULL && strcmp(screen, "none") != 0;
+    const char *const store = json_string_value(json_object_get(json, "store"));
+    const bool codes = screen != NULL && (strcmp(screen, "none") != 0 ||
+                                          (store != NULL && strcmp(store, "int8") == 0));
     size_t i;
     json_t *result;
 
@@ -72,7 +74,7 @@ answer(const char *bench, size_t results)
         const double ms = number(result, "ms");
         assert_true(ms > 0);
         assert_true(number(result, "fraction_of_read") > 0);
-        assert_true(number(result, screened ? "fraction_of_int8" : "fraction_of_fma") > 0);
+        assert_true(number(result, codes ? "fraction_of_int8" : "fraction_of_fma") > 0);
         assert_true(number(result, "gb_per_s") > 0);
         assert_true(number(result, "gflop_per_s") > 0);
     }
@@ -133,8 +135,38 @@ screened_search_is_held_against_int8(void **state)
     json_decref(json);
     measure("bench search --rows 100 --dim 8 --queries 1 --screen int8");
     assert_contains(ran.out, "of int8");
+    dotk("bench search --dim 4097 --rows 2 --screen int4" QUICK);
+    assert_refused(2,
+                   "--screen int4 takes up to 4096 dimensions, --dim is 4097: use --screen int8");
+    dotk("bench search --screen int4 --store bf16" QUICK);
+    assert_refused(2, "--store is bf16: --screen int4 takes f32 only");
     dotk("bench dense --screen int8" QUICK);
     assert_refused(2, "--screen goes with 'bench search'");
+}
+
+/* What is stored is what has to be read. */
+static void
+stored_values_are_read(void **state)
+{
+    static const struct {
+        const char *store;
+        double bytes;
+    } cases[] = {{"f32", 4}, {"f16", 2}, {"bf16", 2}, {"int8", 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char line[96];
+        snprintf(line, sizeof line,
+                 "bench search --rows 3000 --dim 64 --queries 3 --json --store %s", cases[i].store);
+        measure(line);
+        json_t *const json = answer("search", 1);
+        const json_t *const result = json_array_get(json_object_get(json, "results"), 0);
+        assert_text(json, "store", cases[i].store);
+        assert_work(result, 2 * 3 * 3000 * 64, (4 * 3 + cases[i].bytes * 3000) * 64);
+        json_decref(json);
+    }
+    dotk("bench dense --store f16" QUICK);
+    assert_refused(2, "--store goes with 'bench search'");
 }
 
 static void
@@ -235,6 +267,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(search_times_each_batch),
         cmocka_unit_test(screened_search_is_held_against_int8),
+        cmocka_unit_test(stored_values_are_read),
         cmocka_unit_test(search_takes_a_file),
         cmocka_unit_test(attention_counts_what_is_not_masked),
         cmocka_unit_test(dense_takes_both_kinds_of_weights),

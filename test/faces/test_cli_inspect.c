@@ -125,6 +125,47 @@ test_odd_files(void **state)
     assert_refused(1, "standard output: No space left on device");
 }
 
+/* The page names every format and type that there is: one line of the table, word for word. */
+static void
+test_documented_words(void **state)
+{
+    static const struct {
+        const char *file, *options, *format, *type;
+    } files[] = {
+        {"w.npy", "--type f16", "npy", "f16"},    {"w.fvecs", "", "fvecs", "f32"},
+        {"w.bvecs", "", "bvecs", "u8"},           {"w.fbin", "", "fbin", "f32"},
+        {"w.u8bin", "", "u8bin", "u8"},           {"w.i8bin", "", "i8bin", "i8"},
+        {"w.bf16", "--type bf16", "raw", "bf16"},
+    };
+    static const float small[2 * 4] = {1, 2, 3, 4, 5, 6, 7, 8};
+    char *const page = read_whole(DOTK_SOURCE "/doc/cli.md", NULL);
+    char line[256], word[16];
+
+    (void)state;
+    save_matrix("small.npy", small, 2, 4);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        dotk("convert small.npy %s %s", files[i].file, files[i].options);
+        assert_clean();
+        dotk("inspect %s --json%s", files[i].file,
+             strcmp(files[i].format, "raw") == 0 ? " --raw bf16 --dim 4" : "");
+        assert_clean();
+        json_t *const json = ran_json();
+        const char *const names[] = {"format", "type"};
+        const char *const words[] = {files[i].format, files[i].type};
+        for (int j = 0; j < 2; j++) {
+            assert_string_equal(json_string_value(json_object_get(json, names[j])), words[j]);
+            snprintf(word, sizeof word, "| `%s` |", names[j]);
+            const char *const start = strstr(strstr(page, "\n### dotk inspect\n"), word);
+            assert_non_null(start);
+            snprintf(line, sizeof line, "%.*s", (int)strcspn(start, "\n"), start);
+            snprintf(word, sizeof word, " %s", words[j]);
+            assert_contains(line, word);
+        }
+        json_decref(json);
+    }
+    free(page);
+}
+
 int
 main(void)
 {
@@ -133,6 +174,7 @@ main(void)
         cmocka_unit_test(test_everything_wrong),
         cmocka_unit_test(test_names_that_are_not_text),
         cmocka_unit_test(test_odd_files),
+        cmocka_unit_test(test_documented_words),
     };
 
     return cmocka_run_group_tests(tests, setup, folder_teardown);

@@ -92,73 +92,6 @@ test_json(void **state)
     }
 }
 
-/* With a screen: the same hits, digit for digit, and statistics that say what it did. */
-static void
-test_screen(void **state)
-{
-    static const char *const searches[] = {"-k 5 -m dot", "-k 300 -m cosine", "--range 18 -m l2"};
-
-    (void)state;
-    for (int i = 0; i < 6; i++) {
-        dotk("knn base.npy queries.npy %s --json --screen none", searches[i / 2]);
-        assert_clean();
-        json_t *const plain = ran_json();
-        dotk("knn base.npy queries.npy %s --json --screen %s", searches[i / 2],
-             i % 2 == 0 ? "int8" : "int4 --delta 1e-6 --seed 5");
-        assert_clean();
-        json_t *const screened = ran_json();
-        assert_true(
-            json_equal(json_object_get(screened, "results"), json_object_get(plain, "results")));
-        const json_t *const none = json_object_get(plain, "stats");
-        const json_t *const stats = json_object_get(screened, "stats");
-        assert_int_equal(json_integer_value(json_object_get(none, "rows_rescored")), 0);
-        const json_int_t rescored = json_integer_value(json_object_get(stats, "rows_rescored"));
-        assert_true(rescored > 0 && rescored <= ROWS * QUERIES);
-        assert_string_equal(json_string_value(json_object_get(stats, "path")), "screened");
-        assert_true(json_real_value(json_object_get(stats, "delta")) == (i % 2 == 0 ? 0 : 1e-6));
-        json_decref(plain);
-        json_decref(screened);
-    }
-    dotk("knn base.npy queries.npy --screen int8 --explain");
-    assert_clean();
-    assert_contains(ran.out, "screened screen_i8_");
-    assert_int_equal(dotk("knn base.npy queries.npy --screen int2"), 2);
-    assert_contains(ran.err, "int2");
-    assert_int_equal(dotk("knn base.npy queries.npy --screen int8 --delta 0.1"), 2);
-    assert_contains(ran.err, "--delta goes with --screen int4");
-    assert_int_equal(dotk("knn base.npy queries.npy --seed 1"), 2);
-    assert_contains(ran.err, "--seed goes with --screen int4");
-    assert_int_equal(dotk("knn base.npy queries.npy --screen int4 --delta 1"), 2);
-    assert_contains(ran.err, "--delta is 1: a probability");
-    assert_int_equal(dotk("knn base.npy queries.npy --screen int4 --store f16"), 2);
-    assert_contains(ran.err, "--screen int4 goes with --store f32");
-}
-
-/* What is stored decides the scores, and is what the option says. */
-static void
-test_store(void **state)
-{
-    static const float rows[2 * 2] = {1.0009765625f, 1, 70000, 2}, query[2] = {1, 0};
-
-    (void)state;
-    save_matrix("finer.npy", rows, 2, 2);
-    save_matrix("finer1.npy", rows, 1, 2);
-    save_matrix("first.npy", query, 1, 2);
-    dotk("knn finer1.npy first.npy --store f16");
-    assert_clean();
-    assert_contains(ran.out, "1.00097656");
-    dotk("knn finer1.npy first.npy --store bf16");
-    assert_clean();
-    assert_null(strstr(ran.out, "1.0009"));
-    dotk("knn finer1.npy first.npy --store int8 --explain");
-    assert_clean();
-    assert_contains(ran.out, "int8 rows");
-    assert_int_equal(dotk("knn finer.npy first.npy --store f16"), 4);
-    assert_contains(ran.err, "rows[1] has 70000 at dimension 0");
-    assert_int_equal(dotk("knn finer.npy first.npy --store f8"), 2);
-    assert_contains(ran.err, "f8");
-}
-
 static void
 test_table(void **state)
 {
@@ -344,18 +277,38 @@ test_ids_and_filter(void **state)
     shell("rm i.npy");
     shell("sed 30s/.*/1003/ ids.txt >twice.txt");
     dotk("knn base.npy queries.npy --ids twice.txt");
-    assert_refused(4, "twice.txt: line 30 holds 1003, as line 2 does: give each id once");
+    assert_refused(4, "twice.txt: number 30 is 1003, as number 2 is: give each id once");
 
     save_text("short.txt", "1\n2\n");
     dotk("knn base.npy queries.npy --ids short.txt");
-    assert_refused(4, "short.txt: it has 2 ids, base.npy has 300 vectors");
-    static const char *const bad[] = {"1\nx\n", "1\n-2\n", "1\n2 3\n", "1\n\n",
-                                      "1\n99999999999999999999\n"};
+    assert_refused(
+        4, "short.txt: it has 2 ids, base.npy has 300 vectors: give one id for each vector");
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        {"1\nx\n",
+         "line 2 is 'x': give one whole number on each line, from 0 to 9223372036854775807"},
+        {"1\n-2\n", "line 2 is '-2': give"},
+        {"1\n2 3", "line 2 is '2 3': give"},
+        {"1\n99999999999999999999\n", "line 2 is '99999999999999999999': give"},
+        {"\n\n1\n\n  \r\n\x1b[0m\r\n", "line 6 is '?[0m': give"},
+        {"12345678901234567890123456789012345678901234567890\n",
+         "line 1 is '123456789012345678901234567...': give"},
+        {"1                                                                  2\n",
+         "line 1 is '1  "},
+    };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        save_text("bad.txt", bad[i]);
+        save_text("bad.txt", bad[i].text);
         dotk("knn base.npy queries.npy --filter bad.txt");
-        assert_refused(4, "bad.txt: line 2 is not a whole number");
+        assert_refused(4, "bad.txt: line ");
+        assert_contains(ran.err, bad[i].message);
     }
+    save_text("gaps.txt", "\n 1 \r\n\n2"); /* blank lines count for nothing */
+    dotk("knn base.npy queries.npy --filter gaps.txt -k 2");
+    assert_clean();
+    shell("sed G ids.txt >gaps.txt"); /* one after each id */
+    dotk("knn base.npy queries.npy --ids gaps.txt -k 2");
+    assert_clean();
     dotk("knn base.npy queries.npy --filter nothing.txt");
     assert_refused(4, "nothing.txt: No such file or directory");
 }
@@ -408,24 +361,41 @@ test_k_beyond_the_rows(void **state)
     assert_clean();
     dotk("knn three.npy queries.npy -k 2000000000000000000");
     assert_int_equal(ran.code, 5);
-    assert_contains(ran.err, "out of memory");
+    assert_contains(ran.err, "out of memory: -k is 2000000000000000000, which takes "
+                             "168000000000000000000 bytes for the results of 7 queries: ask for "
+                             "fewer\n");
+    dotk("knn three.npy queries.npy -k 100000000000000");
+    assert_int_equal(ran.code, 5);
+    assert_contains(ran.err, "-k is 100000000000000, which takes 8400000000000000 bytes");
+    /* Who did not ask for 10 is told where a file shows it. */
+    dotk("knn three.npy queries.npy");
+    assert_clean();
+    dotk("knn three.npy queries.npy --out-ids i.npy");
+    assert_int_equal(ran.code, 0);
+    assert_string_equal(ran.err, "dotk knn: -k is 10, but three.npy has only 3 vectors: the other "
+                                 "places of --out-ids hold -1\n");
+    dotk("knn three.npy queries.npy --out-scores s.npy -m l2");
+    assert_int_equal(ran.code, 0);
+    assert_string_equal(ran.err, "dotk knn: -k is 10, but three.npy has only 3 vectors: the other "
+                                 "places of --out-scores hold an infinity\n");
+    shell("rm i.npy s.npy");
 }
 
+/* Where there is nothing to find, or nothing to look for, somebody wants to know. */
 static void
-test_explain(void **state)
+test_no_vectors(void **state)
 {
     (void)state;
-    dotk("knn base.npy queries.npy --explain");
+    save_matrix("none.npy", base, 0, DIM);
+    dotk("knn none.npy queries.npy");
+    assert_int_equal(ran.code, 0);
+    assert_string_equal(ran.err, "dotk knn: none.npy has no vectors: nothing is found\n");
+    dotk("knn none.npy queries.npy --range 1 --quiet");
     assert_clean();
-    assert_string_equal(strchr(ran.out, '\n'), "\n"); /* one line */
-    char path[64] = "", kernel[64] = "";
-    assert_int_equal(sscanf(ran.out, "%63s %63s", path, kernel), 2);
-    dotk("knn base.npy queries.npy --json");
-    json_t *const json = ran_json();
-    const json_t *const stats = json_object_get(json, "stats");
-    assert_string_equal(json_string_value(json_object_get(stats, "path")), path);
-    assert_string_equal(json_string_value(json_object_get(stats, "kernel")), kernel);
-    json_decref(json);
+    dotk("knn base.npy none.npy --json");
+    assert_int_equal(ran.code, 0);
+    assert_string_equal(ran.err,
+                        "dotk knn: none.npy has no vectors: there is nothing to search for\n");
 }
 
 static void
@@ -436,7 +406,8 @@ test_bad_files(void **state)
 
     save_matrix("narrow.npy", base, 4, 5);
     dotk("knn base.npy narrow.npy");
-    assert_refused(4, "the dimensions differ: 37 in base.npy, 5 in narrow.npy");
+    assert_refused(4, "the dimensions differ: 37 in base.npy, 5 in narrow.npy: give queries "
+                      "of 37 values");
     dotk("knn missing.npy queries.npy");
     assert_refused(4, "missing.npy: No such file or directory");
     dotk("knn base.npy missing.npy");
@@ -689,8 +660,6 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),
-        cmocka_unit_test(test_screen),
-        cmocka_unit_test(test_store),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_formats),
@@ -698,7 +667,7 @@ main(void)
         cmocka_unit_test(test_ids_and_filter),
         cmocka_unit_test(test_range_and_clip),
         cmocka_unit_test(test_k_beyond_the_rows),
-        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_no_vectors),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_bad_gzip),
         cmocka_unit_test(test_outputs_that_cannot_be_written),

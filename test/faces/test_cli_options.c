@@ -132,7 +132,7 @@ test_wrong_lines(void **state)
         {"knn a b -k ''", "-k is ''"},
         {"knn a b --metric manhattan", "one of dot|cosine|l2"},
         {"knn a b --metric cos", "one of dot|cosine|l2"},
-        {"knn a b --range nan", "--range is 'nan'"},
+        {"knn a b --range nan", "--range is 'nan': it has to be a finite number"},
         {"knn a b --range 1e999", "--range is '1e999'"},
         {"knn a b --range ''", "--range is ''"},
         {"knn a b --out-ids ''", "--out-ids is ''"},
