@@ -111,6 +111,15 @@ struct dk_few_f32 {
 };
 typedef void dk_few_f32_fn(const struct dk_few_f32 *args);
 
+/* What the rows are made of that a screen reads. Halves are widened as they are loaded: exactly. */
+enum dk_row { DK_ROW_F32, DK_ROW_F16, DK_ROW_BF16, DK_ROW_KINDS };
+
+DK_INLINE size_t
+dk_row_bytes(enum dk_row kind, size_t dim)
+{
+    return dim * (kind == DK_ROW_F32 ? sizeof(float) : sizeof(uint16_t));
+}
+
 /*
  * Of count (1 .. 16) rows, those that may score above a threshold: bit r of the result is set
  * when, for some q < queries (1 .. 8), a sum ~ score(query q, row[r]) is above threshold[q]. The
@@ -123,26 +132,35 @@ typedef void dk_few_f32_fn(const struct dk_few_f32 *args);
  *
  *     query      interleaved: 16 dimensions of query 0, the same of query 1, ...; then the next
  *                16; zeros beyond dim; 64-byte aligned
+ *     row        each readable for exactly dim numbers, and aligned as one of them
  *     threshold  8 of them, 32-byte aligned, INFINITY from 'queries' on
  *     later      count rows that will be wanted soon, prefetched meanwhile; any readable rows
  */
 #define DK_SCREEN_ROUNDINGS(dim) ((dim) / 16 + 24)
 enum { DK_SCREEN_LANES = 16 };
-struct dk_screen_f32 {
+struct dk_screen {
     const float *query;
     size_t queries, dim;
-    const float *const *row;
-    const float *const *later;
+    const void *const *row;
+    const void *const *later;
     size_t count;
     const float *threshold;
 };
-typedef uint32_t dk_screen_f32_fn(const struct dk_screen_f32 *args);
+typedef uint32_t dk_screen_fn(const struct dk_screen *args);
+
+/* For tables: the screens of one kind of row on one instruction set, such as f16_avx2. */
+#define DK_SCREENS(name)                                                                           \
+    {                                                                                              \
+        [DK_SCORE_DOT] = dk_screen_dot_##name, [DK_SCORE_L2] = dk_screen_l2_##name                 \
+    }
 
 /* Whether the 'later' rows lie apart: neighbours the hardware finds by itself. */
 DK_INLINE bool
-dk_rows_lie_apart(const struct dk_screen_f32 *args)
+dk_rows_lie_apart(enum dk_row kind, const struct dk_screen *args)
 {
-    return args->later[args->count - 1] != args->later[0] + (args->count - 1) * args->dim;
+    const char *const first = args->later[0];
+    return args->later[args->count - 1] !=
+           first + (args->count - 1) * dk_row_bytes(kind, args->dim);
 }
 
 /* panel = 'count' (1 .. 64) rows, each times 'factor', transposed; missing vectors zero. */
@@ -156,6 +174,13 @@ typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size
 #include "kernel/widen.h"
 #include "kernel/yardstick.h"
 
+/* What rows that are not f32 are widened as. */
+DK_INLINE enum dk_half
+dk_half_of(enum dk_row kind)
+{
+    return kind == DK_ROW_F16 ? DK_HALF_F16 : DK_HALF_BF16;
+}
+
 /* Everything one instruction set offers. No member is NULL. */
 struct dk_kernels {
     const char *isa; /* as in isa.def */
@@ -166,8 +191,8 @@ struct dk_kernels {
     uint8_t tile_rows[5];      /* most rows by cols / 16 */
     dk_few_f32_fn *few_f32[DK_SCORE_KINDS];
     const char *few_f32_name;
-    dk_screen_f32_fn *screen_f32[DK_SCORE_KINDS];
-    const char *screen_f32_name;
+    dk_screen_fn *screen[DK_ROW_KINDS][DK_SCORE_KINDS];
+    const char *screen_name[DK_ROW_KINDS]; /* "screen_f32_<isa>", ... */
     dk_screen_i8_fn *screen_i8;
     const char *screen_i8_name;
     dk_screen_i8_fn *screen_i4; /* the same of codes of four bits */

@@ -21,9 +21,7 @@
 
 enum dk_half { DK_HALF_F16, DK_HALF_BF16, DK_HALF_KINDS };
 
-/* 'ahead' may point anywhere: 2 * count bytes from there on are prefetched meanwhile. */
-typedef void dk_widen_half_fn(const uint16_t *from, size_t count, float *out, const char *ahead);
-
+typedef void dk_widen_half_fn(const uint16_t *from, size_t count, float *out);
 typedef void dk_narrow_half_fn(const float *from, size_t count, uint16_t *out);
 
 /*

@@ -4,6 +4,7 @@
  * "few"    up to 8 queries: bound by reading the keys. Each key is read once, as it lies, by a
  *          screen that adds in a fast order; keys that its error bound cannot exclude are scored
  *          again, 16 at a time and still in cache, in the order that defines a score's bits.
+ *          f16 and bf16 are screened as they lie, too, and widened when they are scored again.
  *          Where every key passes (scores that rise), the screen is left out for a while.
  * "batch"  more: bound by arithmetic. The queries are packed into panels of 64 once; blocks of
  *          keys that fit L2 pass under every panel, row by row broadcast, never packed:
@@ -34,7 +35,7 @@ enum {
     BATCH_BYTES = 4 << 20, /* of packed queries                                           */
     BATCH_MAX = 1024,
     AHEAD_BYTES = 12 << 10, /* few: how far ahead keys are prefetched                      */
-    WIDENED_ROWS = 4,       /* few: widened at a time                                      */
+    WIDENED_ROWS = 4,       /* few: codes widened at a time                                */
     TASK_BYTES = 16 << 20,  /* a millisecond or less of reading                            */
 };
 
@@ -59,10 +60,23 @@ dk_scan_path(size_t query_count)
     return is_few(query_count) ? "few" : "batch";
 }
 
-const char *
-dk_scan_kernel(const struct dk_kernels *kernels, size_t query_count)
+/* As what the screen for few queries reads keys: as they lie, or f32 when they are codes. */
+static enum dk_row
+screened_as(dotk_store store)
 {
-    return is_few(query_count) ? kernels->screen_f32_name : kernels->tile_f32_name;
+    switch (store) {
+    case DOTK_STORE_F16: return DK_ROW_F16;
+    case DOTK_STORE_BF16: return DK_ROW_BF16;
+    case DOTK_STORE_F32:
+    case DOTK_STORE_INT8: break;
+    }
+    return DK_ROW_F32;
+}
+
+const char *
+dk_scan_kernel(const struct dk_kernels *kernels, size_t query_count, dotk_store store)
+{
+    return is_few(query_count) ? kernels->screen_name[screened_as(store)] : kernels->tile_f32_name;
 }
 
 /*
@@ -156,18 +170,16 @@ take_lines(struct ahead *ahead, size_t lines, const char **from)
 /* ------------------------------------------------------------------------- */
 
 const float *
-dk_scan_load(const struct dk_scan_job *job, size_t position, const void *ahead, float *room)
+dk_scan_load(const struct dk_scan_job *job, size_t position, float *room)
 {
     const struct dk_widen_kernels *const widen = job->kernels->widen;
     const struct dk_scan *const scan = job->scan;
     const void *const key = dk_scan_key(scan, position);
 
-    if (ahead == NULL)
-        ahead = key;
     switch (scan->store) {
     case DOTK_STORE_F32: return key;
-    case DOTK_STORE_F16: widen->widen_half[DK_HALF_F16](key, scan->dim, room, ahead); break;
-    case DOTK_STORE_BF16: widen->widen_half[DK_HALF_BF16](key, scan->dim, room, ahead); break;
+    case DOTK_STORE_F16: widen->widen_half[DK_HALF_F16](key, scan->dim, room); break;
+    case DOTK_STORE_BF16: widen->widen_half[DK_HALF_BF16](key, scan->dim, room); break;
     case DOTK_STORE_INT8:
         widen->widen_i8(key, scan->dim, dk_i8_scale(scan->codes, dk_scan_row(scan, position)),
                         room);
@@ -183,7 +195,7 @@ dk_scan_load_few(const struct dk_scan_job *job, size_t slot, const size_t *posit
     const bool wide = job->scan->store == DOTK_STORE_F32;
 
     for (size_t i = 0; i < count; i++)
-        row[i] = dk_scan_load(job, position[i], NULL, wide ? NULL : dk_scan_room(job, slot, i));
+        row[i] = dk_scan_load(job, position[i], wide ? NULL : dk_scan_room(job, slot, i));
 }
 
 /* Room for each slot to widen DK_FEW_ROWS keys and a block of 'rows' into. */
@@ -257,33 +269,33 @@ score_waiting(struct few *few, struct ahead ahead)
 
 /* Of up to 16 keys, those that pass the screen, as bits; 'later' keys will be wanted soon. */
 static uint32_t
-screen(const struct few *few, const float *const *row, const float *const *later, size_t count)
+screen(const struct few *few, const void *const *row, const void *const *later, size_t count)
 {
     const struct dk_scan_job *const job = few->job;
 
-    return job->kernels->screen_f32[job->scan->score](&(struct dk_screen_f32){
-        .query = job->interleaved,
-        .queries = job->scan->query_count,
-        .dim = job->scan->dim,
-        .row = row,
-        .later = later,
-        .count = count,
-        .threshold = few->screen_threshold,
-    });
+    return job->kernels->screen[screened_as(job->scan->store)][job->scan->score](
+        &(struct dk_screen){
+            .query = job->interleaved,
+            .queries = job->scan->query_count,
+            .dim = job->scan->dim,
+            .row = row,
+            .later = later,
+            .count = count,
+            .threshold = few->screen_threshold,
+        });
 }
 
-/* The same of keys that are not f32, widened a few at a time, so that L1 holds them. */
+/* The same of codes, widened a few at a time, so that L1 holds them. */
 static uint32_t
-screen_widened(const struct few *few, const size_t *position, const void *const *later,
-               size_t count)
+screen_codes(const struct few *few, const size_t *position, size_t count)
 {
     uint32_t above = 0;
 
     for (size_t start = 0; start < count; start += WIDENED_ROWS) {
         const size_t rows = dk_min(WIDENED_ROWS, count - start);
-        const float *row[WIDENED_ROWS];
+        const void *row[WIDENED_ROWS];
         for (size_t i = 0; i < rows; i++)
-            row[i] = dk_scan_load(few->job, position[start + i], later[start + i],
+            row[i] = dk_scan_load(few->job, position[start + i],
                                   dk_scan_room(few->job, few->slot, DK_FEW_ROWS + i));
         above |= screen(few, row, row, rows) << start;
     }
@@ -295,10 +307,8 @@ static void
 screen_rows(struct few *few, const size_t *position, const void *const *row,
             const void *const *later, size_t count)
 {
-    uint32_t above = few->job->scan->store == DOTK_STORE_F32
-                         ? screen(few, (const float *const *)row, (const float *const *)later,
-                                  count)
-                         : screen_widened(few, position, later, count);
+    uint32_t above = few->job->scan->store == DOTK_STORE_INT8 ? screen_codes(few, position, count)
+                                                              : screen(few, row, later, count);
 
     few->screening = above != (1u << DK_FEW_ROWS) - 1;
     for (; above != 0; above &= above - 1) {
@@ -351,7 +361,7 @@ few_rows(const struct dk_scan_job *job, size_t slot, size_t first, size_t end)
     score_waiting(&few, NOTHING_AHEAD);
 }
 
-/* Queries as dk_screen_f32 wants them; 'out' holds query_count * (dim rounded up to 16). */
+/* Queries as dk_screen wants them; 'out' holds query_count * (dim rounded up to 16). */
 static void
 interleave_queries(const struct dk_scan *scan, float *out)
 {
@@ -410,7 +420,7 @@ batch_block(const struct dk_scan_job *job, size_t slot, const size_t *position, 
     struct dk_tile_f32 args = {.row = row, .dim = scan->dim, .tile = tile};
 
     for (size_t r = 0; scan->store != DOTK_STORE_F32 && r < rows; r++)
-        dk_scan_load(job, position[r], NULL, dk_scan_room(job, slot, DK_FEW_ROWS + r));
+        dk_scan_load(job, position[r], dk_scan_room(job, slot, DK_FEW_ROWS + r));
     for (size_t first = 0; first < scan->query_count; first += DK_PANEL) {
         const size_t queries = dk_min(DK_PANEL, scan->query_count - first);
         args.cols = dk_round_up(queries, 16);

@@ -60,10 +60,8 @@ dk_scan_room(const struct dk_scan_job *job, size_t slot, size_t i)
     return job->room + (slot * job->room_rows + i) * wide;
 }
 
-/* Key 'position' as f32: where it lies, or widened into 'room'; 'ahead' (NULL: nothing) will be
-   wanted soon. */
-const float *
-dk_scan_load(const struct dk_scan_job *job, size_t position, const void *ahead, float *room);
+/* Key 'position' as f32: where it lies, or widened into 'room'. */
+const float *dk_scan_load(const struct dk_scan_job *job, size_t position, float *room);
 
 /* row[i] = key position[i] as f32, for up to DK_FEW_ROWS keys: widened into the slot's room. */
 void dk_scan_load_few(const struct dk_scan_job *job, size_t slot, const size_t *position,

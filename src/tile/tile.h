@@ -121,7 +121,7 @@ size_t dk_scan_batch(size_t dim);
 const char *dk_scan_path(size_t query_count);
 
 /* The kernel that path runs, as static text: "screen_f32_avx512", "tile_f32_avx512", ... */
-const char *dk_scan_kernel(const struct dk_kernels *kernels, size_t query_count);
+const char *dk_scan_kernel(const struct dk_kernels *kernels, size_t query_count, dotk_store store);
 
 /* Errors: DOTK_NO_MEMORY, DOTK_CANCELLED. */
 dotk_status dk_scan_run(struct dk_call *call, const struct dk_scan *scan);

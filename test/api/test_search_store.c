@@ -186,10 +186,14 @@ check_search(dotk_context *context, dotk_metric metric, dotk_store store, dotk_s
     params.stats = &stats;
     search(index, queries, dim, &params, n, &answer);
     assert_answer(ref, queries, dim, NULL, NULL, &answer);
-    if (store == DOTK_STORE_INT8 || screen == DOTK_SCREEN_INT8)
+    char kernel[20];
+    snprintf(kernel, sizeof kernel, "screen_%s_", dotk_store_name(store));
+    if (store == DOTK_STORE_INT8 || screen == DOTK_SCREEN_INT8) {
         assert_string_equal(stats.path, "screened");
-    else
+    } else {
         assert_string_equal(stats.path, n <= 8 ? "few" : "batch");
+        assert_int_equal(strncmp(stats.kernel, kernel, strlen(kernel)) == 0, n <= 8);
+    }
     search(index, queries, dim, NULL, 1, &answer);
     assert_answer(ref, queries, dim, NULL, NULL, &answer);
     params.filter = &filter;

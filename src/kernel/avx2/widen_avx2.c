@@ -5,28 +5,21 @@
  */
 #include <immintrin.h>
 
+#include "kernel/avx2/half_avx2.h"
 #include "kernel/avx2/kernels_avx2.h"
 #include "kernel/half.h"
 
 #define TARGET DK_TARGET("avx2,f16c")
 
-enum { LANES = 8, LINE = 32 /* halves in a cache line */ };
+enum { LANES = 8 };
 
 DK_INLINE TARGET void
-widen_half(const enum dk_half kind, const uint16_t *from, size_t count, float *out,
-           const char *ahead)
+widen_half(const enum dk_half kind, const uint16_t *from, size_t count, float *out)
 {
     size_t i = 0;
 
-    for (; i + LANES <= count; i += LANES) {
-        const __m128i halves = _mm_loadu_si128((const __m128i *)(const void *)(from + i));
-        const __m256 wide = kind == DK_HALF_F16 ? _mm256_cvtph_ps(halves)
-                                                : _mm256_castsi256_ps(_mm256_slli_epi32(
-                                                      _mm256_cvtepu16_epi32(halves), 16));
-        if (i % LINE == 0)
-            _mm_prefetch(ahead + 2 * i, _MM_HINT_T1);
-        _mm256_storeu_ps(out + i, wide);
-    }
+    for (; i + LANES <= count; i += LANES)
+        _mm256_storeu_ps(out + i, dk_widen_lanes_avx2(kind, from + i));
     for (; i < count; i++)
         out[i] = kind == DK_HALF_F16 ? dk_f16_to_f32(from[i]) : dk_bf16_to_f32(from[i]);
 }
@@ -67,15 +60,15 @@ narrow_half(const enum dk_half kind, const float *from, size_t count, uint16_t *
 }
 
 TARGET static void
-widen_f16(const uint16_t *from, size_t count, float *out, const char *ahead)
+widen_f16(const uint16_t *from, size_t count, float *out)
 {
-    widen_half(DK_HALF_F16, from, count, out, ahead);
+    widen_half(DK_HALF_F16, from, count, out);
 }
 
 TARGET static void
-widen_bf16(const uint16_t *from, size_t count, float *out, const char *ahead)
+widen_bf16(const uint16_t *from, size_t count, float *out)
 {
-    widen_half(DK_HALF_BF16, from, count, out, ahead);
+    widen_half(DK_HALF_BF16, from, count, out);
 }
 
 TARGET static void

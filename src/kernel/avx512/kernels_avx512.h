@@ -6,7 +6,9 @@
 
 dk_tile_f32_fn dk_tile_dot_f32_avx512, dk_tile_l2_f32_avx512;
 dk_few_f32_fn dk_few_dot_f32_avx512, dk_few_l2_f32_avx512;
-dk_screen_f32_fn dk_screen_dot_f32_avx512, dk_screen_l2_f32_avx512;
+dk_screen_fn dk_screen_dot_f32_avx512, dk_screen_l2_f32_avx512;
+dk_screen_fn dk_screen_dot_f16_avx512, dk_screen_l2_f16_avx512;
+dk_screen_fn dk_screen_dot_bf16_avx512, dk_screen_l2_bf16_avx512;
 dk_pack_f32_fn dk_pack_f32_avx512;
 dk_bias_act_f32_fn dk_bias_act_f32_avx512;
 dk_weigh_f32_fn dk_weigh_f32_avx512;
@@ -24,10 +26,13 @@ extern const struct dk_kernels dk_kernels_avx512;
     .few_f32 = {[DK_SCORE_DOT] = dk_few_dot_f32_avx512, [DK_SCORE_L2] = dk_few_l2_f32_avx512},     \
     .few_f32_name = "few_f32_avx512",                                                              \
     .pair_f32 = {[DK_SCORE_DOT] = dk_pair_dot_f32_avx2, [DK_SCORE_L2] = dk_pair_l2_f32_avx2},      \
-    .screen_f32 =                                                                                  \
-        {[DK_SCORE_DOT] = dk_screen_dot_f32_avx512, [DK_SCORE_L2] = dk_screen_l2_f32_avx512},      \
-    .screen_f32_name = "screen_f32_avx512", .pack_f32 = dk_pack_f32_avx512,                        \
-    .widen = &dk_widen_avx512, .softmax_v = &dk_softmax_v_avx512,                                  \
+    .screen = {[DK_ROW_F32] = DK_SCREENS(f32_avx512),                                              \
+               [DK_ROW_F16] = DK_SCREENS(f16_avx512),                                              \
+               [DK_ROW_BF16] = DK_SCREENS(bf16_avx512)},                                           \
+    .screen_name = {[DK_ROW_F32] = "screen_f32_avx512",                                            \
+                    [DK_ROW_F16] = "screen_f16_avx512",                                            \
+                    [DK_ROW_BF16] = "screen_bf16_avx512"},                                         \
+    .pack_f32 = dk_pack_f32_avx512, .widen = &dk_widen_avx512, .softmax_v = &dk_softmax_v_avx512,  \
     .bias_act_f32 = dk_bias_act_f32_avx512, .yardstick = &dk_yardstick_avx512
 
 #endif /* DOTK_KERNEL_KERNELS_AVX512_H */

@@ -17,12 +17,14 @@
  */
 #include <immintrin.h>
 
+#include "kernel/avx512/half_avx512.h"
 #include "kernel/avx512/kernels_avx512.h"
 
-#define TARGET DK_TARGET("avx512f,avx512vl,avx512dq")
+#define TARGET DK_TARGET("avx512f,avx512vl,avx512dq,avx512bw")
 
 enum {
     LANES = DK_SCREEN_LANES,
+    LINE = 64,
     ROWS = 3,
     ONE_ROW_QUERIES = 4,
     APART_QUERIES = 2, /* up to here lanes are added query by query: fewer instructions */
@@ -63,61 +65,90 @@ add_lanes(const __m512 sum[DK_FEW_QUERIES])
     return _mm512_castps512_ps256(_mm512_shuffle_f32x4(all, all, 0x08));
 }
 
+/* 16 numbers of a row, or the first of them, the others zeros; 'kind' is a constant. */
+DK_INLINE TARGET __m512
+load(const enum dk_row kind, const void *from)
+{
+    if (kind == DK_ROW_F32)
+        return _mm512_loadu_ps(from);
+    return dk_widen_lanes_avx512(dk_half_of(kind), _mm256_loadu_si256(from));
+}
+
+DK_INLINE TARGET __m512
+load_first(const enum dk_row kind, const void *from, size_t count)
+{
+    const __mmask16 lanes = count < LANES ? (__mmask16)((1u << count) - 1) : (__mmask16)0xffff;
+
+    if (kind == DK_ROW_F32)
+        return _mm512_maskz_loadu_ps(lanes, from);
+    return dk_widen_lanes_avx512(dk_half_of(kind), _mm256_maskz_loadu_epi16(lanes, from));
+}
+
 /*
  * Bits 0 .. rows - 1 for rows r .. r + rows - 1, rows being 1 or 3; all but args and r are
  * constants. Rows share each load of a query, but their memory is still asked for in the order
- * in which it lies.
+ * in which it lies, a cache line of each in turn.
  */
 DK_INLINE TARGET uint32_t
-screen_rows(const enum dk_score score, const size_t queries, const size_t rows, const bool prefetch,
-            const struct dk_screen_f32 *args, size_t r)
+screen_rows(const enum dk_row kind, const enum dk_score score, const size_t queries,
+            const size_t rows, const bool prefetch, const struct dk_screen *args, size_t r)
 {
     const __m256 threshold = _mm256_load_ps(args->threshold);
-    const size_t dim = args->dim, whole = dim / LANES * LANES;
-    const __mmask16 tail = (__mmask16)((1u << (dim - whole)) - 1);
+    const size_t bytes = dk_row_bytes(kind, LANES), step = LINE / bytes * LANES, dim = args->dim;
+    const char *const first = args->later[r];
     const bool adjacent = rows > 1 &&
-                          args->later[r + rows - 1] == args->later[r] + (rows - 1) * dim;
-    const float *later[ROWS];
-    const size_t later_step = adjacent ? rows * LANES : LANES;
-    const float *row[ROWS], *query = args->query;
+                          args->later[r + rows - 1] == first + (rows - 1) * dk_row_bytes(kind, dim);
+    const size_t later_step = adjacent ? rows * LINE : LINE;
+    const float *query = args->query;
+    const char *row[ROWS], *later[ROWS];
     __m512 sum[ROWS][DK_FEW_QUERIES];
     uint32_t above = 0;
+    size_t d = 0;
 
     DK_UNROLL
     for (size_t i = 0; i < rows; i++) {
         row[i] = args->row[r + i];
-        later[i] = adjacent ? args->later[r] + i * LANES : args->later[r + i];
+        later[i] = adjacent ? first + i * LINE : args->later[r + i];
         DK_UNROLL
         for (size_t q = 0; q < DK_FEW_QUERIES; q++)
             sum[i][q] = _mm512_setzero_ps();
     }
-    for (size_t d = 0; d < whole; d += LANES) {
-        __m512 x[ROWS];
+    for (; d + step <= dim; d += step) {
+        DK_UNROLL
+        for (size_t part = 0; part < LINE / bytes; part++) {
+            __m512 x[ROWS];
+            DK_UNROLL
+            for (size_t i = 0; i < rows; i++) {
+                x[i] = load(kind, row[i]);
+                row[i] += bytes;
+                if (prefetch && part == 0)
+                    PREFETCH_L2(later[i]);
+                later[i] += part == 0 ? later_step : 0;
+            }
+            DK_UNROLL
+            for (size_t q = 0; q < queries; q++) {
+                __m512 y = _mm512_load_ps(query + q * LANES);
+                __asm__("" : "+v"(y)); /* else gcc 12 loads it again for the next row */
+                DK_UNROLL
+                for (size_t i = 0; i < rows; i++)
+                    sum[i][q] = add_term(score, y, x[i], sum[i][q]);
+            }
+            query += queries * LANES;
+        }
+    }
+    for (; d < dim; d += LANES) {
         DK_UNROLL
         for (size_t i = 0; i < rows; i++) {
-            x[i] = _mm512_loadu_ps(row[i] + d);
-            if (prefetch)
-                PREFETCH_L2(later[i]);
-            later[i] += later_step;
-        }
-        DK_UNROLL
-        for (size_t q = 0; q < queries; q++) {
-            __m512 y = _mm512_load_ps(query + q * LANES);
-            __asm__("" : "+v"(y)); /* else gcc 12 loads it again for the next row */
+            const __m512 x = load_first(kind, row[i], dim - d);
+            row[i] += bytes;
             DK_UNROLL
-            for (size_t i = 0; i < rows; i++)
-                sum[i][q] = add_term(score, y, x[i], sum[i][q]);
+            for (size_t q = 0; q < queries; q++)
+                sum[i][q] = add_term(score, _mm512_load_ps(query + q * LANES), x, sum[i][q]);
         }
         query += queries * LANES;
     }
     DK_UNROLL
     for (size_t i = 0; i < rows; i++) {
-        if (tail != 0) {
-            const __m512 x = _mm512_maskz_loadu_ps(tail, row[i] + whole);
-            DK_UNROLL
-            for (size_t q = 0; q < queries; q++)
-                sum[i][q] = add_term(score, _mm512_load_ps(query + q * LANES), x, sum[i][q]);
-        }
         if (queries <= APART_QUERIES) {
             DK_UNROLL
             for (size_t q = 0; q < queries; q++)
@@ -130,43 +161,76 @@ screen_rows(const enum dk_score score, const size_t queries, const size_t rows, 
     return above;
 }
 
-/* 'score' and 'queries' are constants at every call. */
+/* 'kind', 'score' and 'queries' are constants at every call. */
 DK_INLINE TARGET uint32_t
-screen_body(const enum dk_score score, const size_t queries, const bool prefetch,
-            const struct dk_screen_f32 *args)
+screen_body(const enum dk_row kind, const enum dk_score score, const size_t queries,
+            const bool prefetch, const struct dk_screen *args)
 {
     const size_t together = queries > ONE_ROW_QUERIES ? ROWS : 1;
     uint32_t above = 0;
     size_t r = 0;
 
     for (; r + together <= args->count; r += together)
-        above |= screen_rows(score, queries, together, prefetch, args, r) << r;
+        above |= screen_rows(kind, score, queries, together, prefetch, args, r) << r;
     for (; r < args->count; r++)
-        above |= screen_rows(score, queries, 1, prefetch, args, r) << r;
+        above |= screen_rows(kind, score, queries, 1, prefetch, args, r) << r;
     return above;
 }
 
-#define BOTH(score, queries)                                                                       \
-    (dk_rows_lie_apart(args) ? screen_body(score, queries, true, args)                             \
-                             : screen_body(score, queries, false, args))
+DK_INLINE TARGET uint32_t
+screen(const enum dk_row kind, const enum dk_score score, const struct dk_screen *args)
+{
+    const bool apart = dk_rows_lie_apart(kind, args);
 
-#define QUERIES(score)                                                                             \
-    switch (args->queries) {                                                                       \
-    case 1: return BOTH(score, 1);                                                                 \
-    case 2: return BOTH(score, 2);                                                                 \
-    case 3: return screen_body(score, 3, true, args);                                              \
-    case 4: return screen_body(score, 4, true, args);                                              \
-    case 5: return screen_body(score, 5, true, args);                                              \
-    case 6: return screen_body(score, 6, true, args);                                              \
-    case 7: return screen_body(score, 7, true, args);                                              \
-    case 8: return screen_body(score, 8, true, args);                                              \
-    default: __builtin_unreachable();                                                              \
+    switch (args->queries) {
+    case 1:
+        return apart ? screen_body(kind, score, 1, true, args)
+                     : screen_body(kind, score, 1, false, args);
+    case 2:
+        return apart ? screen_body(kind, score, 2, true, args)
+                     : screen_body(kind, score, 2, false, args);
+    case 3: return screen_body(kind, score, 3, true, args);
+    case 4: return screen_body(kind, score, 4, true, args);
+    case 5: return screen_body(kind, score, 5, true, args);
+    case 6: return screen_body(kind, score, 6, true, args);
+    case 7: return screen_body(kind, score, 7, true, args);
+    case 8: return screen_body(kind, score, 8, true, args);
+    default: __builtin_unreachable();
     }
+}
 
 TARGET uint32_t
-dk_screen_dot_f32_avx512(const struct dk_screen_f32 *args){QUERIES(DK_SCORE_DOT)}
-
-TARGET uint32_t dk_screen_l2_f32_avx512(const struct dk_screen_f32 *args)
+dk_screen_dot_f32_avx512(const struct dk_screen *args)
 {
-    QUERIES(DK_SCORE_L2)
+    return screen(DK_ROW_F32, DK_SCORE_DOT, args);
+}
+
+TARGET uint32_t
+dk_screen_l2_f32_avx512(const struct dk_screen *args)
+{
+    return screen(DK_ROW_F32, DK_SCORE_L2, args);
+}
+
+TARGET uint32_t
+dk_screen_dot_f16_avx512(const struct dk_screen *args)
+{
+    return screen(DK_ROW_F16, DK_SCORE_DOT, args);
+}
+
+TARGET uint32_t
+dk_screen_l2_f16_avx512(const struct dk_screen *args)
+{
+    return screen(DK_ROW_F16, DK_SCORE_L2, args);
+}
+
+TARGET uint32_t
+dk_screen_dot_bf16_avx512(const struct dk_screen *args)
+{
+    return screen(DK_ROW_BF16, DK_SCORE_DOT, args);
+}
+
+TARGET uint32_t
+dk_screen_l2_bf16_avx512(const struct dk_screen *args)
+{
+    return screen(DK_ROW_BF16, DK_SCORE_L2, args);
 }

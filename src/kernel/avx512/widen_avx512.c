@@ -5,6 +5,7 @@
  */
 #include <immintrin.h>
 
+#include "kernel/avx512/half_avx512.h"
 #include "kernel/avx512/kernels_avx512.h"
 #include "kernel/half.h"
 
@@ -12,32 +13,22 @@
 
 enum { LANES = 16, LINE = 32 /* halves in a cache line */ };
 
-DK_INLINE TARGET __m512
-widen_lanes(const enum dk_half kind, __m256i halves)
-{
-    if (kind == DK_HALF_F16)
-        return _mm512_cvtph_ps(halves);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-}
-
 DK_INLINE TARGET void
-widen_half(const enum dk_half kind, const uint16_t *from, size_t count, float *out,
-           const char *ahead)
+widen_half(const enum dk_half kind, const uint16_t *from, size_t count, float *out)
 {
     size_t i = 0;
 
     for (; i + LINE <= count; i += LINE) {
         const __m512i line = _mm512_loadu_si512(from + i);
-        _mm_prefetch(ahead + 2 * i, _MM_HINT_T1);
-        _mm512_storeu_ps(out + i, widen_lanes(kind, _mm512_castsi512_si256(line)));
-        _mm512_storeu_ps(out + i + LANES, widen_lanes(kind, _mm512_extracti64x4_epi64(line, 1)));
+        _mm512_storeu_ps(out + i, dk_widen_lanes_avx512(kind, _mm512_castsi512_si256(line)));
+        _mm512_storeu_ps(out + i + LANES,
+                         dk_widen_lanes_avx512(kind, _mm512_extracti64x4_epi64(line, 1)));
     }
     for (; i < count; i += LANES) {
         const __mmask16 lanes = count - i < LANES ? (__mmask16)((1u << (count - i)) - 1)
                                                   : (__mmask16)0xffff;
-        _mm_prefetch(ahead + 2 * i, _MM_HINT_T1);
-        _mm512_mask_storeu_ps(out + i, lanes,
-                              widen_lanes(kind, _mm256_maskz_loadu_epi16(lanes, from + i)));
+        _mm512_mask_storeu_ps(
+            out + i, lanes, dk_widen_lanes_avx512(kind, _mm256_maskz_loadu_epi16(lanes, from + i)));
     }
 }
 
@@ -71,15 +62,15 @@ narrow_half(const enum dk_half kind, const float *from, size_t count, uint16_t *
 }
 
 TARGET static void
-widen_f16(const uint16_t *from, size_t count, float *out, const char *ahead)
+widen_f16(const uint16_t *from, size_t count, float *out)
 {
-    widen_half(DK_HALF_F16, from, count, out, ahead);
+    widen_half(DK_HALF_F16, from, count, out);
 }
 
 TARGET static void
-widen_bf16(const uint16_t *from, size_t count, float *out, const char *ahead)
+widen_bf16(const uint16_t *from, size_t count, float *out)
 {
-    widen_half(DK_HALF_BF16, from, count, out, ahead);
+    widen_half(DK_HALF_BF16, from, count, out);
 }
 
 TARGET static void

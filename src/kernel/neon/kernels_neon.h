@@ -6,7 +6,9 @@
 
 dk_tile_f32_fn dk_tile_dot_f32_neon, dk_tile_l2_f32_neon;
 dk_few_f32_fn dk_few_dot_f32_neon, dk_few_l2_f32_neon;
-dk_screen_f32_fn dk_screen_dot_f32_neon, dk_screen_l2_f32_neon;
+dk_screen_fn dk_screen_dot_f32_neon, dk_screen_l2_f32_neon;
+dk_screen_fn dk_screen_dot_f16_neon, dk_screen_l2_f16_neon;
+dk_screen_fn dk_screen_dot_bf16_neon, dk_screen_l2_bf16_neon;
 dk_screen_i8_fn dk_screen_i8_neon;
 dk_pack_f32_fn dk_pack_f32_neon;
 dk_bias_act_f32_fn dk_bias_act_f32_neon;
@@ -27,9 +29,12 @@ extern const struct dk_kernels dk_kernels_neon;
     .tile_f32_name = "tile_f32_neon", .tile_rows = {0, 6, 6, 6, 6},                                \
     .few_f32 = {[DK_SCORE_DOT] = dk_few_dot_f32_neon, [DK_SCORE_L2] = dk_few_l2_f32_neon},         \
     .few_f32_name = "few_f32_neon",                                                                \
-    .screen_f32 =                                                                                  \
-        {[DK_SCORE_DOT] = dk_screen_dot_f32_neon, [DK_SCORE_L2] = dk_screen_l2_f32_neon},          \
-    .screen_f32_name = "screen_f32_neon",                                                          \
+    .screen = {[DK_ROW_F32] = DK_SCREENS(f32_neon),                                                \
+               [DK_ROW_F16] = DK_SCREENS(f16_neon),                                                \
+               [DK_ROW_BF16] = DK_SCREENS(bf16_neon)},                                             \
+    .screen_name = {[DK_ROW_F32] = "screen_f32_neon",                                              \
+                    [DK_ROW_F16] = "screen_f16_neon",                                              \
+                    [DK_ROW_BF16] = "screen_bf16_neon"},                                           \
     .pair_f32 =                                                                                    \
         {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},      \
     .pack_f32 = dk_pack_f32_neon, .widen = &dk_widen_neon, .softmax_v = &dk_softmax_v_neon,        \

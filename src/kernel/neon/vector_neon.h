@@ -1,4 +1,4 @@
-/* vector_neon.h - what several kernels for Neon need: part of a vector, 4 x 4 blocks, bits */
+/* vector_neon.h - what several kernels for Neon need: halves, 4 x 4 blocks, bits */
 #ifndef DOTK_KERNEL_VECTOR_NEON_H
 #define DOTK_KERNEL_VECTOR_NEON_H
 
@@ -20,6 +20,16 @@ dk_load_first_neon(const float *from, size_t count)
     case 3: return (float32x4_t){from[0], from[1], from[2], 0};
     default: return vld1q_f32(from);
     }
+}
+
+/* 4 halves; f16 obeys the floating-point mode. */
+DK_INLINE float32x4_t
+dk_widen_lanes_neon(const enum dk_half kind, const uint16_t *from)
+{
+    const uint16x4_t halves = vld1_u16(from);
+
+    return kind == DK_HALF_F16 ? vcvt_f32_f16(vreinterpret_f16_u16(halves))
+                               : vreinterpretq_f32_u32(vshll_n_u16(halves, 16));
 }
 
 /* x[i][j] <-> x[j][i] */

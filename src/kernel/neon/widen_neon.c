@@ -8,25 +8,18 @@
 
 #include "kernel/half.h"
 #include "kernel/neon/kernels_neon.h"
+#include "kernel/neon/vector_neon.h"
 #include "platform/float_mode.h"
 
-enum { LANES = 4, LINE = 32 /* halves in a cache line */ };
+enum { LANES = 4 };
 
 DK_INLINE void
-widen_half(const enum dk_half kind, const uint16_t *from, size_t count, float *out,
-           const char *ahead)
+widen_half(const enum dk_half kind, const uint16_t *from, size_t count, float *out)
 {
     size_t i = 0;
 
-    for (; i + LANES <= count; i += LANES) {
-        const uint16x4_t halves = vld1_u16(from + i);
-        const float32x4_t wide = kind == DK_HALF_F16
-                                     ? vcvt_f32_f16(vreinterpret_f16_u16(halves))
-                                     : vreinterpretq_f32_u32(vshll_n_u16(halves, 16));
-        if (i % LINE == 0)
-            __builtin_prefetch(ahead + 2 * i);
-        vst1q_f32(out + i, wide);
-    }
+    for (; i + LANES <= count; i += LANES)
+        vst1q_f32(out + i, dk_widen_lanes_neon(kind, from + i));
     for (; i < count; i++)
         out[i] = kind == DK_HALF_F16 ? dk_f16_to_f32(from[i]) : dk_bf16_to_f32(from[i]);
 }
@@ -59,17 +52,17 @@ narrow_half(const enum dk_half kind, const float *from, size_t count, uint16_t *
 }
 
 static void
-widen_f16(const uint16_t *from, size_t count, float *out, const char *ahead)
+widen_f16(const uint16_t *from, size_t count, float *out)
 {
     const uint64_t mode = dk_float_mode_enter();
-    widen_half(DK_HALF_F16, from, count, out, ahead);
+    widen_half(DK_HALF_F16, from, count, out);
     dk_float_mode_leave(mode);
 }
 
 static void
-widen_bf16(const uint16_t *from, size_t count, float *out, const char *ahead)
+widen_bf16(const uint16_t *from, size_t count, float *out)
 {
-    widen_half(DK_HALF_BF16, from, count, out, ahead);
+    widen_half(DK_HALF_BF16, from, count, out);
 }
 
 static void

@@ -4,6 +4,7 @@
  * Contract, layout and order of additions: kernel.h. Loops run over columns inside dimensions,
  * so that the compiler can vectorise across columns without touching the order of any sum.
  */
+#include "kernel/half.h"
 #include "kernel/kernel.h"
 #include "kernel/portable/fma_portable.h"
 #include "kernel/portable/kernels_portable.h"
@@ -98,18 +99,28 @@ dk_few_l2_f32_portable(const struct dk_few_f32 *args)
     few(DK_SCORE_L2, args);
 }
 
+DK_INLINE float
+element(enum dk_row kind, const void *row, size_t d)
+{
+    switch (kind) {
+    case DK_ROW_F16: return dk_f16_to_f32(((const uint16_t *)row)[d]);
+    case DK_ROW_BF16: return dk_bf16_to_f32(((const uint16_t *)row)[d]);
+    default: return ((const float *)row)[d];
+    }
+}
+
 /* 16 partial sums, products rounded: no fused operation has to be imitated. */
 DK_INLINE float
-screen_sum(enum dk_score score, const float *query, size_t step_of_query, const float *row,
-           size_t dim)
+screen_sum(enum dk_row kind, enum dk_score score, const float *query, size_t step_of_query,
+           const void *row, size_t dim)
 {
     float sum[DK_SCREEN_LANES] = {0};
 
     for (size_t d = 0; d < dim; d += DK_SCREEN_LANES, query += step_of_query) {
         const size_t lanes = dim - d < DK_SCREEN_LANES ? dim - d : DK_SCREEN_LANES;
         for (size_t i = 0; i < lanes; i++) {
-            const float difference = query[i] - row[d + i];
-            sum[i] += score == DK_SCORE_DOT ? query[i] * row[d + i] : -difference * difference;
+            const float x = element(kind, row, d + i), difference = query[i] - x;
+            sum[i] += score == DK_SCORE_DOT ? query[i] * x : -difference * difference;
         }
     }
     for (size_t half = DK_SCREEN_LANES / 2; half > 0; half /= 2) {
@@ -120,15 +131,15 @@ screen_sum(enum dk_score score, const float *query, size_t step_of_query, const 
 }
 
 DK_INLINE uint32_t
-screen(enum dk_score score, const struct dk_screen_f32 *args)
+screen(enum dk_row kind, enum dk_score score, const struct dk_screen *args)
 {
     const size_t step_of_query = args->queries * DK_SCREEN_LANES;
     uint32_t above = 0;
 
     for (size_t r = 0; r < args->count; r++) {
         for (size_t q = 0; q < args->queries; q++) {
-            const float sum = screen_sum(score, args->query + q * DK_SCREEN_LANES, step_of_query,
-                                         args->row[r], args->dim);
+            const float sum = screen_sum(kind, score, args->query + q * DK_SCREEN_LANES,
+                                         step_of_query, args->row[r], args->dim);
             above |= (uint32_t)(sum > args->threshold[q]) << r;
         }
     }
@@ -136,15 +147,39 @@ screen(enum dk_score score, const struct dk_screen_f32 *args)
 }
 
 uint32_t
-dk_screen_dot_f32_portable(const struct dk_screen_f32 *args)
+dk_screen_dot_f32_portable(const struct dk_screen *args)
 {
-    return screen(DK_SCORE_DOT, args);
+    return screen(DK_ROW_F32, DK_SCORE_DOT, args);
 }
 
 uint32_t
-dk_screen_l2_f32_portable(const struct dk_screen_f32 *args)
+dk_screen_l2_f32_portable(const struct dk_screen *args)
 {
-    return screen(DK_SCORE_L2, args);
+    return screen(DK_ROW_F32, DK_SCORE_L2, args);
+}
+
+uint32_t
+dk_screen_dot_f16_portable(const struct dk_screen *args)
+{
+    return screen(DK_ROW_F16, DK_SCORE_DOT, args);
+}
+
+uint32_t
+dk_screen_l2_f16_portable(const struct dk_screen *args)
+{
+    return screen(DK_ROW_F16, DK_SCORE_L2, args);
+}
+
+uint32_t
+dk_screen_dot_bf16_portable(const struct dk_screen *args)
+{
+    return screen(DK_ROW_BF16, DK_SCORE_DOT, args);
+}
+
+uint32_t
+dk_screen_l2_bf16_portable(const struct dk_screen *args)
+{
+    return screen(DK_ROW_BF16, DK_SCORE_L2, args);
 }
 
 void

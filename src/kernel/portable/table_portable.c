@@ -12,9 +12,12 @@ const struct dk_kernels dk_kernels_portable = {
     .few_f32_name = "few_f32_portable",
     .pair_f32 =
         {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},
-    .screen_f32 =
-        {[DK_SCORE_DOT] = dk_screen_dot_f32_portable, [DK_SCORE_L2] = dk_screen_l2_f32_portable},
-    .screen_f32_name = "screen_f32_portable",
+    .screen = {[DK_ROW_F32] = DK_SCREENS(f32_portable),
+               [DK_ROW_F16] = DK_SCREENS(f16_portable),
+               [DK_ROW_BF16] = DK_SCREENS(bf16_portable)},
+    .screen_name = {[DK_ROW_F32] = "screen_f32_portable",
+                    [DK_ROW_F16] = "screen_f16_portable",
+                    [DK_ROW_BF16] = "screen_bf16_portable"},
     .screen_i8 = dk_screen_i8_portable,
     .screen_i8_name = "screen_i8_portable",
     .screen_i4 = dk_screen_i4_portable,

@@ -4,17 +4,15 @@
 #include "kernel/portable/kernels_portable.h"
 
 static void
-widen_f16(const uint16_t *from, size_t count, float *out, const char *ahead)
+widen_f16(const uint16_t *from, size_t count, float *out)
 {
-    (void)ahead;
     for (size_t i = 0; i < count; i++)
         out[i] = dk_f16_to_f32(from[i]);
 }
 
 static void
-widen_bf16(const uint16_t *from, size_t count, float *out, const char *ahead)
+widen_bf16(const uint16_t *from, size_t count, float *out)
 {
-    (void)ahead;
     for (size_t i = 0; i < count; i++)
         out[i] = dk_bf16_to_f32(from[i]);
 }

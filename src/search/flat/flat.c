@@ -299,7 +299,7 @@ route_begin(struct route *route, const struct flat *flat, const struct dk_reques
         return DOTK_OK;
     }
     route->path = dk_scan_path(first);
-    route->kernel = dk_scan_kernel(call->kernels, first);
+    route->kernel = dk_scan_kernel(call->kernels, first, index->store);
     return DOTK_OK;
 }
 

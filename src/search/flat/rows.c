@@ -192,7 +192,7 @@ widened(const struct dk_rows *rows, size_t position, float *room)
     switch (rows->store) {
     case DOTK_STORE_F32: return own;
     case DOTK_STORE_F16:
-    case DOTK_STORE_BF16: rows->widen->widen_half[half_of(rows)](own, rows->dim, room, own); break;
+    case DOTK_STORE_BF16: rows->widen->widen_half[half_of(rows)](own, rows->dim, room); break;
     case DOTK_STORE_INT8:
         rows->widen->widen_i8(dk_i8_key(&rows->codes, position), rows->dim,
                               dk_i8_scale(&rows->codes, position), room);
