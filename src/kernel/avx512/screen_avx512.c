@@ -12,7 +12,8 @@
  * Rows that will be wanted are prefetched into L2 alone. With 8 queries of 3 KiB most of an L1 of
  * 32 KiB is taken: prefetched into L1, rows and queries drive each other out, and 8 queries take
  * twice as long. One or two queries leave the out-of-order window room for enough loads, and a
- * prefetch is in their way, but for rows that lie apart, as under a filter.
+ * prefetch is in their way, but for rows that lie apart, as under a filter, and for two queries
+ * of halves, which have twice as much to do for each line.
  * (bench/ladder/search.md)
  */
 #include <immintrin.h>
@@ -98,6 +99,8 @@ screen_rows(const enum dk_row kind, const enum dk_score score, const size_t quer
     const char *const first = args->later[r];
     const bool adjacent = rows > 1 &&
                           args->later[r + rows - 1] == first + (rows - 1) * dk_row_bytes(kind, dim);
+    /* One row alone: halves of a line are added apart, or additions wait for one another. */
+    const size_t aside = queries <= ONE_ROW_QUERIES ? ONE_ROW_QUERIES : 0;
     const size_t later_step = adjacent ? rows * LINE : LINE;
     const float *query = args->query;
     const char *row[ROWS], *later[ROWS];
@@ -130,13 +133,20 @@ screen_rows(const enum dk_row kind, const enum dk_score score, const size_t quer
                 __m512 y = _mm512_load_ps(query + q * LANES);
                 __asm__("" : "+v"(y)); /* else gcc 12 loads it again for the next row */
                 DK_UNROLL
-                for (size_t i = 0; i < rows; i++)
-                    sum[i][q] = add_term(score, y, x[i], sum[i][q]);
+                for (size_t i = 0; i < rows; i++) {
+                    __m512 *const to = &sum[i][q + part * aside];
+                    *to = add_term(score, y, x[i], *to);
+                }
             }
             query += queries * LANES;
         }
     }
-    for (; d < dim; d += LANES) {
+    if (aside > 0 && bytes < LINE) {
+        DK_UNROLL
+        for (size_t q = 0; q < queries; q++)
+            sum[0][q] = _mm512_add_ps(sum[0][q], sum[0][q + aside]);
+    }
+    for (size_t part = 0; part < LINE / bytes && d < dim; part++, d += LANES) {
         DK_UNROLL
         for (size_t i = 0; i < rows; i++) {
             const __m512 x = load_first(kind, row[i], dim - d);
@@ -187,8 +197,8 @@ screen(const enum dk_row kind, const enum dk_score score, const struct dk_screen
         return apart ? screen_body(kind, score, 1, true, args)
                      : screen_body(kind, score, 1, false, args);
     case 2:
-        return apart ? screen_body(kind, score, 2, true, args)
-                     : screen_body(kind, score, 2, false, args);
+        return apart || kind != DK_ROW_F32 ? screen_body(kind, score, 2, true, args)
+                                           : screen_body(kind, score, 2, false, args);
     case 3: return screen_body(kind, score, 3, true, args);
     case 4: return screen_body(kind, score, 4, true, args);
     case 5: return screen_body(kind, score, 5, true, args);
