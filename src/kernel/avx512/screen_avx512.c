@@ -95,7 +95,8 @@ screen_rows(const enum dk_row kind, const enum dk_score score, const size_t quer
             const size_t rows, const bool prefetch, const struct dk_screen *args, size_t r)
 {
     const __m256 threshold = _mm256_load_ps(args->threshold);
-    const size_t bytes = dk_row_bytes(kind, LANES), step = LINE / bytes * LANES, dim = args->dim;
+    const size_t bytes = dk_row_bytes(kind, LANES), dim = args->dim;
+    const size_t whole = dk_row_bytes(kind, dim) / LINE * LINE;
     const char *const first = args->later[r];
     const bool adjacent = rows > 1 &&
                           args->later[r + rows - 1] == first + (rows - 1) * dk_row_bytes(kind, dim);
@@ -106,7 +107,6 @@ screen_rows(const enum dk_row kind, const enum dk_score score, const size_t quer
     const char *row[ROWS], *later[ROWS];
     __m512 sum[ROWS][DK_FEW_QUERIES];
     uint32_t above = 0;
-    size_t d = 0;
 
     DK_UNROLL
     for (size_t i = 0; i < rows; i++) {
@@ -116,14 +116,13 @@ screen_rows(const enum dk_row kind, const enum dk_score score, const size_t quer
         for (size_t q = 0; q < DK_FEW_QUERIES; q++)
             sum[i][q] = _mm512_setzero_ps();
     }
-    for (; d + step <= dim; d += step) {
+    for (size_t at = 0; at < whole; at += LINE) {
         DK_UNROLL
         for (size_t part = 0; part < LINE / bytes; part++) {
             __m512 x[ROWS];
             DK_UNROLL
             for (size_t i = 0; i < rows; i++) {
-                x[i] = load(kind, row[i]);
-                row[i] += bytes;
+                x[i] = load(kind, row[i] + at + part * bytes);
                 if (prefetch && part == 0)
                     PREFETCH_L2(later[i]);
                 later[i] += part == 0 ? later_step : 0;
@@ -146,16 +145,16 @@ screen_rows(const enum dk_row kind, const enum dk_score score, const size_t quer
         for (size_t q = 0; q < queries; q++)
             sum[0][q] = _mm512_add_ps(sum[0][q], sum[0][q + aside]);
     }
-    for (size_t part = 0; part < LINE / bytes && d < dim; part++, d += LANES) {
+    for (size_t d = whole / bytes * LANES, part = 0; part < LINE / bytes && d < dim; part++) {
         DK_UNROLL
         for (size_t i = 0; i < rows; i++) {
-            const __m512 x = load_first(kind, row[i], dim - d);
-            row[i] += bytes;
+            const __m512 x = load_first(kind, row[i] + whole + part * bytes, dim - d);
             DK_UNROLL
             for (size_t q = 0; q < queries; q++)
                 sum[i][q] = add_term(score, _mm512_load_ps(query + q * LANES), x, sum[i][q]);
         }
         query += queries * LANES;
+        d += LANES;
     }
     DK_UNROLL
     for (size_t i = 0; i < rows; i++) {
