@@ -7,7 +7,7 @@
 #include "kernel/kernel.h"
 
 DK_INLINE
-    DK_TARGET("avx2,f16c") __m256 dk_widen_lanes_avx2(const enum dk_half kind, const uint16_t *from)
+DK_TARGET("avx2,f16c") __m256 dk_widen_lanes_avx2(const enum dk_half kind, const uint16_t *from)
 {
     const __m128i halves = _mm_loadu_si128((const __m128i *)(const void *)from);
 

@@ -3,8 +3,8 @@
  *
  * As screen_avx512.c: rows are read as they lie. One row at a time against 4 queries, two
  * vectors of partial sums each: 8 accumulators, 2 of the row. Prefetched as there, with the first 4
- * queries; halves for one or two queries, too, which then take 0.55 to 0.68 of f32's time instead of
- * 0.65 to 1.1.
+ * queries; halves for one or two queries, too, which then take 0.55 to 0.68 of f32's time instead
+ * of 0.65 to 1.1.
  */
 #include <immintrin.h>
 
