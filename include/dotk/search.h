@@ -211,8 +211,8 @@ typedef struct dotk_search_stats {
                             /* the number of threads and, with a screen, on their timing  */
     uint64_t rows_rescored; /* pairs that a screen let through, scored in f32; 0 without. */
                             /* Depends on threads and timing, as candidates do            */
-    double delta;           /* of DOTK_SCREEN_INT4: how probably, at most, an answer is   */
-                            /* not the exact one; 0: it is                                */
+    double delta;           /* how probably, at most, an answer is not the exact one:     */
+                            /* that of DOTK_SCREEN_INT4, if it excluded some row; else 0  */
     double seconds;         /* wall-clock time                                            */
     const char *path; /* static text: "few", "batch", "screened", "empty"; see dotk_index_plan() */
     const char *kernel; /* static text: the kernel that ran, "-" for none             */

@@ -15,7 +15,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { HALF = DK_I4_GROUP / 2, LEVELS = 8 /* on either side */ };
+enum {
+    HALF = DK_I4_GROUP / 2,
+    LEVELS = 8, /* on either side */
+    ALONE = 3,  /* so many queries are turned one by one sooner than together */
+};
 
 static const double STEP = 0.3352;     /* for elements of variance 1 */
 static const double LEAST = 0x1p-80;   /* squared norms outside of these are not coded, */
@@ -64,18 +68,18 @@ dk_i4_create(const struct dk_kernels *kernels, size_t dim, uint64_t seed, double
              struct dk_i4 **out)
 {
     struct dk_i4 *const i4 = dk_alloc_array(1, sizeof *i4);
-    float *const rotated = dk_alloc_array(dim, DK_PANEL * sizeof *rotated);
+    float *const room = dk_alloc_array(dim, 2 * DK_PANEL * sizeof *room);
     struct dk_rotation *rotation = NULL;
     dotk_status status = DOTK_OK;
 
     *out = NULL;
-    if (i4 == NULL || rotated == NULL)
-        status = dk_fail_memory(dim * DK_PANEL * sizeof *rotated, "turned rows");
+    if (i4 == NULL || room == NULL)
+        status = dk_fail_memory(dim * 2 * DK_PANEL * sizeof *room, "turned rows");
     if (status == DOTK_OK)
         status = dk_rotation_create(kernels, dim, seed, &rotation);
     if (status != DOTK_OK) {
         dk_free(i4);
-        dk_free(rotated);
+        dk_free(room);
         return status;
     }
     const double roundings = dk_roundings(dim), root = sqrt((double)dim);
@@ -87,7 +91,7 @@ dk_i4_create(const struct dk_kernels *kernels, size_t dim, uint64_t seed, double
         .error = element * root,
         .near = 2.01 * element * root / STEP,
         .doubt = dim < 4 ? 0 : 1.01 * 2 * log(2) / (((double)dim - 2) * z * z),
-        .rotated = rotated,
+        .room = room,
     };
     *out = i4;
     return DOTK_OK;
@@ -98,7 +102,7 @@ dk_i4_destroy(struct dk_i4 *i4)
 {
     if (i4 != NULL) {
         dk_rotation_destroy(i4->rotation);
-        dk_free(i4->rotated);
+        dk_free(i4->room);
     }
     dk_free(i4);
 }
@@ -195,33 +199,40 @@ encode_key(const struct dk_i4 *i4, uint8_t *codes, struct dk_key_terms *key, siz
 }
 
 void
-dk_i4_encode_keys(struct dk_codes_i8 *store, size_t position, size_t count, const float *rows,
-                  bool squared)
+dk_i4_encode_keys(struct dk_codes_i8 *store, const size_t *position, size_t count,
+                  const float *rows, bool squared)
 {
     const struct dk_i4 *const i4 = store->i4;
-    const size_t dim = store->dim, panel = position / DK_PANEL;
+    const size_t dim = store->dim;
+    float *const packed = i4->room, *const turned = packed + DK_PANEL * dim;
+    double norm2[DK_PANEL];
 
-    dk_rotate_keys(i4->rotation, rows, count, i4->rotated);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        const float *const row = rows + position[i] * dim;
+        norm2[i] = dk_sum_of_squares(row, dim);
+        memcpy(turned + i * dim, row, dim * sizeof *row);
+    }
+    dk_rotate_rows(i4->rotation, turned, dim, count, packed, turned);
+    for (size_t i = 0; i < count; i++) {
+        const size_t panel = position[i] / DK_PANEL;
         encode_key(i4, store->codes + panel * dk_i4_panel_bytes(dim), &store->keys[panel],
-                   position % DK_PANEL + i, i4->rotated + i, dk_sum_of_squares(rows + i * dim, dim),
-                   squared);
+                   position[i] % DK_PANEL, turned + i, norm2[i], squared);
+    }
 }
 
 /* ------------------------------------------------------------------------- */
 /*  Queries                                                                  */
 /* ------------------------------------------------------------------------- */
 
-void
-dk_i4_encode_query(const struct dk_i4 *i4, size_t count, const float *x, bool squared,
-                   double roundings, float *rotated, int8_t *codes, struct dk_query_terms *terms)
+static void
+encode_query(const struct dk_i4 *i4, size_t count, const float *x, const float *rotated,
+             bool squared, double roundings, int8_t *codes, struct dk_query_terms *terms)
 {
     const size_t dim = i4->rotation->dim;
     const double norm2 = dk_sum_of_squares(x, dim), norm = sqrt(norm2), times = squared ? 2 : 1;
     const double z = dk_i4_spread(dim, i4->delta / (double)count);
     int32_t sum = 0;
 
-    dk_rotate(i4->rotation, x, rotated);
     memset(codes, 0, dk_i4_query_bytes(dim));
     if (is_coded(norm2)) {
         dk_i8_encode_query(rotated, dim, squared, 0, codes, terms);
@@ -235,4 +246,32 @@ dk_i4_encode_query(const struct dk_i4 *i4, size_t count, const float *x, bool sq
     for (size_t d = 0; d < dim; d++)
         sum += codes[d];
     terms->start = -(2 * LEVELS - 1) * sum;
+}
+
+size_t
+dk_i4_room(const struct dk_i4 *i4, size_t n)
+{
+    const size_t one = i4->rotation->padded;
+    return n <= ALONE ? one : one + 2 * DK_PANEL * i4->rotation->dim;
+}
+
+void
+dk_i4_encode_queries(const struct dk_i4 *i4, size_t count, const float *queries, size_t stride,
+                     size_t n, bool squared, double roundings, float *room, int8_t *codes,
+                     struct dk_query_terms *terms)
+{
+    const size_t dim = i4->rotation->dim;
+    float *const one = room, *const packed = one + i4->rotation->padded;
+
+    if (n > ALONE)
+        dk_rotate_rows(i4->rotation, queries, stride, n, packed, packed + DK_PANEL * dim);
+    for (size_t q = 0; q < n; q++) {
+        const float *const x = queries + q * stride;
+        if (n <= ALONE)
+            dk_rotate(i4->rotation, x, one);
+        for (size_t d = 0; n > ALONE && d < dim; d++)
+            one[d] = packed[(dim + d) * DK_PANEL + q];
+        encode_query(i4, count, x, one, squared, roundings, codes + q * dk_i4_query_bytes(dim),
+                     &terms[q]);
+    }
 }

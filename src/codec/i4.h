@@ -18,10 +18,10 @@
 struct dk_i4 {
     struct dk_rotation *rotation;
     double delta;
-    double error;   /* |computed R x - R x| is at most that times |x|                     */
-    double near;    /* an element so near to a border of codes, in steps, might cross it  */
-    double doubt;   /* each such element adds that, relatively, to the square of a spread */
-    float *rotated; /* 64 keys; one writer */
+    double error; /* |computed R x - R x| is at most that times |x|                     */
+    double near;  /* an element so near to a border of codes, in steps, might cross it  */
+    double doubt; /* each such element adds that, relatively, to the square of a spread */
+    float *room;  /* of dk_i4_encode_keys(), for one writer */
 };
 
 /* dim at most DK_ROTATION_DIM_MAX, 0 < delta < 1. Errors: DOTK_NO_MEMORY. */
@@ -33,27 +33,31 @@ void dk_i4_destroy(struct dk_i4 *i4); /* NULL allowed */
 /* Bytes of codes of 64 keys. */
 size_t dk_i4_panel_bytes(size_t dim);
 
-/* Of either kind of codes. */
+/* The same of either kind of codes. */
 size_t dk_codes_panel_bytes(const struct dk_codes_i8 *store);
 
 /* The codes of a query: dim rounded up to whole groups. */
 size_t dk_i4_query_bytes(size_t dim);
 
 /*
- * Sets keys 'position' on, 'count' of them in one panel, to the rows one after the other.
- * One thread at a time for each i4.
+ * Sets the keys at position[0 .. count - 1], at most 64, to the rows at these positions in 'rows',
+ * which are dim apart. One thread at a time for each i4.
  */
-void dk_i4_encode_keys(struct dk_codes_i8 *store, size_t position, size_t count, const float *rows,
-                       bool squared);
+void dk_i4_encode_keys(struct dk_codes_i8 *store, const size_t *position, size_t count,
+                       const float *rows, bool squared);
+
+/* Floats that dk_i4_encode_queries() needs for n queries. */
+size_t dk_i4_room(const struct dk_i4 *i4, size_t n);
 
 /*
- * Codes of a query and its terms, less the threshold, which is dk_i8_threshold()'s. Of 'count'
- * keys, all have a bound that holds, but with probability delta. 'rotated' is room for
- * i4->rotation->padded floats, 64-byte aligned; 'roundings' as for dk_i8_encode_query().
+ * Codes of n queries (1 .. 64), 'stride' apart, and their terms, less the threshold, which is
+ * dk_i8_threshold()'s; codes are dk_i4_query_bytes() apart. Of 'count' keys, all have a bound that
+ * holds for a query, but with probability delta. 'room' is dk_i4_room() floats, 64-byte aligned;
+ * 'roundings' as for dk_i8_encode_query(). Any number of threads.
  */
-void
-dk_i4_encode_query(const struct dk_i4 *i4, size_t count, const float *x, bool squared,
-                   double roundings, float *rotated, int8_t *codes, struct dk_query_terms *terms);
+void dk_i4_encode_queries(const struct dk_i4 *i4, size_t count, const float *queries, size_t stride,
+                          size_t n, bool squared, double roundings, float *room, int8_t *codes,
+                          struct dk_query_terms *terms);
 
 /*
  * The smallest z we can prove such that, of a random direction in dim - 1 dimensions, one

@@ -16,15 +16,18 @@
 
 struct dk_i4;
 
-/* Panels of 64 keys; (count + 63) / 64 of each. Zeros are an empty store. */
+/*
+ * Panels of 64 keys: (count + 63) / 64 of each where codes are the rows, count / 64 where they lie
+ * beside the rows. Zeros are an empty store.
+ */
 struct dk_codes_i8 {
     size_t dim;
     const struct dk_i4 *i4;    /* NULL; else codes are of four bits, and i4.h has their bound */
-    uint8_t *codes;            /* dk_i8_panel_bytes(dim) a panel */
-    struct dk_key_terms *keys; /* one a panel                    */
+    uint8_t *codes;            /* dk_codes_panel_bytes() a panel (i4.h) */
+    struct dk_key_terms *keys; /* one a panel                           */
 };
 
-/* Bytes of codes of 64 keys. */
+/* Bytes of codes of 64 keys, of a byte an element. */
 size_t dk_i8_panel_bytes(size_t dim);
 
 /* The first group of codes of key 'position', and its scale: what dk_widen_i8_fn takes. */

@@ -187,7 +187,7 @@ dotk_status
 dk_rotation_create(const struct dk_kernels *kernels, size_t dim, uint64_t seed,
                    struct dk_rotation **out)
 {
-    const size_t padded = dk_round_up(dim, DK_FEW_ROWS), floats = (padded + DK_PANEL) * dim;
+    const size_t padded = dk_round_up(dim, DK_FEW_ROWS), floats = padded * dim;
     struct dk_rotation *const rotation = dk_alloc_array(1, sizeof *rotation);
     float *const memory = dk_alloc_array(floats, sizeof *memory);
     dotk_status status = DOTK_NO_MEMORY;
@@ -195,11 +195,8 @@ dk_rotation_create(const struct dk_kernels *kernels, size_t dim, uint64_t seed,
     if (rotation == NULL || memory == NULL) {
         status = dk_fail_memory(floats * sizeof *memory, "a rotation");
     } else {
-        *rotation = (struct dk_rotation){.kernels = kernels,
-                                         .dim = dim,
-                                         .padded = padded,
-                                         .packed = memory,
-                                         .rows = memory + DK_PANEL * dim};
+        *rotation = (struct dk_rotation){
+            .kernels = kernels, .dim = dim, .padded = padded, .rows = memory};
         memset(rotation->rows + dim * dim, 0, (padded - dim) * dim * sizeof *memory);
         status = draw(rotation, seed);
     }
@@ -215,7 +212,7 @@ void
 dk_rotation_destroy(struct dk_rotation *rotation)
 {
     if (rotation != NULL)
-        dk_free(rotation->packed);
+        dk_free(rotation->rows);
     dk_free(rotation);
 }
 
@@ -224,13 +221,14 @@ dk_rotation_destroy(struct dk_rotation *rotation)
 /* ------------------------------------------------------------------------- */
 
 void
-dk_rotate_keys(const struct dk_rotation *rotation, const float *rows, size_t count, float *out)
+dk_rotate_rows(const struct dk_rotation *rotation, const float *rows, size_t stride, size_t count,
+               float *packed, float *out)
 {
     const struct dk_kernels *const kernels = rotation->kernels;
     const size_t dim = rotation->dim, cols = dk_round_up(count, 16);
     const size_t step = kernels->tile_rows[cols / 16];
 
-    kernels->pack_f32(rows, dim, count, dim, 1, rotation->packed);
+    kernels->pack_f32(rows, stride, count, dim, 1, packed);
     for (size_t d = 0; d < dim; d += step) {
         const float *row[DK_TILE_ROWS];
         const size_t n = dk_min(step, dim - d);
@@ -241,7 +239,7 @@ dk_rotate_keys(const struct dk_rotation *rotation, const float *rows, size_t cou
             .rows = n,
             .dim = dim,
             .cols = cols,
-            .panel = rotation->packed,
+            .panel = packed,
             .tile = (float(*)[DK_PANEL])(out + d * DK_PANEL),
         });
     }

@@ -20,7 +20,6 @@ struct dk_rotation {
     const struct dk_kernels *kernels;
     size_t dim, padded; /* padded: a multiple of 16 */
     float *rows;        /* (padded, dim), zeros beyond dim */
-    float *packed;      /* a panel of dk_rotate_keys(), which one thread at a time may call */
 };
 
 /* Errors: DOTK_NO_MEMORY. */
@@ -30,11 +29,12 @@ dotk_status dk_rotation_create(const struct dk_kernels *kernels, size_t dim, uin
 void dk_rotation_destroy(struct dk_rotation *rotation); /* NULL allowed */
 
 /*
- * Rotates 'count' (1 .. 64) rows, one after the other: element d of row r goes to
- * out[d * 64 + r]. Each element is a score in the defined order (kernel.h).
+ * Rotates 'count' (1 .. 64) rows, 'stride' apart: element d of row r goes to out[d * 64 + r]. Each
+ * element is a score in the defined order (kernel.h). 'packed' and 'out' are 64 * dim floats each,
+ * 64-byte aligned; 'rows' may lie in 'out'. Any number of threads.
  */
-void
-dk_rotate_keys(const struct dk_rotation *rotation, const float *rows, size_t count, float *out);
+void dk_rotate_rows(const struct dk_rotation *rotation, const float *rows, size_t stride,
+                    size_t count, float *packed, float *out);
 
 /* out (padded values) = one vector rotated, to the same bits. Any number of threads. */
 void dk_rotate(const struct dk_rotation *rotation, const float *x, float *out);

@@ -1,10 +1,13 @@
 /*
- * scan_i8.c - a scan that reads a byte an element and scores in f32 what that cannot exclude
+ * scan_i8.c - a scan that reads codes and scores in f32 what their bounds cannot exclude
  *
- *     for each panel of 64 keys                       (codes: a quarter of the bytes)
+ *     for each panel of 64 keys                       (codes: a quarter or an eighth of the bytes)
  *       for each 6 queries: bounds of 6 x 64 scores   (integer products, exact)
  *       a key whose bound is above a query's threshold waits, and is prefetched
  *     16 waiting keys of a query are scored in f32, in the defined order, and offered
+ *
+ * Codes are of a byte an element, or of four bits under a rotation (i8.h, i4.h): they differ in the
+ * kernel, in how queries are encoded, and in what a bound promises.
  *
  * The threshold is that of the f32 scores found so far, so what is offered, and with it the
  * answer, is what the plain scan finds, bit for bit. Lists of waiting keys live as long as the
@@ -47,6 +50,7 @@ enum {
     /* Keys of a panel that cost in f32 what screening the panel costs (bench/ladder/search.md) */
     SPARSE_FEW = 8,
     SPARSE_BATCH = 14,
+    ENCODED_LEAST = 16, /* queries turned together */
 };
 
 static const double TASK_SECONDS = 2e-3; /* of arithmetic */
@@ -292,73 +296,123 @@ own_init(struct own *own, struct dk_call *call, size_t queries)
     return true;
 }
 
-/* Codes and terms of one query; 'rotated' is for codes of four bits. */
+/* Codes and terms of the queries, so many to a task. */
+struct encoding {
+    struct screened *screened;
+    size_t together, padded; /* bytes of the codes of one */
+    int8_t *codes;
+    float **room; /* by slot, for codes of four bits */
+};
+
 static void
-encode_query(const struct dk_scan *scan, const float *query, float *rotated, int8_t *codes,
-             struct dk_query_terms *terms)
+encode_task(void *arg, size_t task, size_t slot)
 {
+    const struct encoding *const encoding = arg;
+    const struct screened *const screened = encoding->screened;
+    const struct dk_scan *const scan = screened->job->scan;
     const struct dk_i4 *const i4 = scan->codes->i4;
     const double roundings = dk_roundings(scan->dim);
+    const size_t first = task * encoding->together;
+    const size_t end = dk_min(scan->query_count, first + encoding->together);
 
+    for (size_t q = first; q < end; q++) {
+        const float *const query = scan->queries + q * scan->query_stride;
+        int8_t *const codes = encoding->codes + q * encoding->padded;
+        screened->query[q] = codes;
+        screened->squared_norm[q] = dk_sum_of_squares(query, scan->dim);
+        if (i4 == NULL)
+            dk_i8_encode_query(query, scan->dim, is_squared(scan), roundings, codes,
+                               &screened->terms[q]);
+    }
     if (i4 != NULL)
-        dk_i4_encode_query(i4, scan->count, query, is_squared(scan), roundings, rotated, codes,
-                           terms);
-    else
-        dk_i8_encode_query(query, scan->dim, is_squared(scan), roundings, codes, terms);
+        dk_i4_encode_queries(i4, scan->count, scan->queries + first * scan->query_stride,
+                             scan->query_stride, end - first, is_squared(scan), roundings,
+                             encoding->room[slot], encoding->codes + first * encoding->padded,
+                             screened->terms + first);
 }
 
-/* Codes and terms of every query, thresholds for every slot. */
-static void
-encode_queries(struct screened *screened, float *rotated, int8_t *codes, size_t padded)
+/* Queries that one task encodes: a rotation is best done for 64, at least for 16. */
+static size_t
+encoded_together(const struct dk_call *call, const struct dk_scan *scan)
+{
+    const double flop = 2.0 * (double)scan->dim * (double)scan->dim;
+    const double by_time = TASK_SECONDS * call->kernels->pace / flop;
+    const size_t even = dk_round_up((scan->query_count - 1) / call->slots + 1, ENCODED_LEAST);
+
+    if (scan->codes->i4 == NULL || by_time >= DK_PANEL)
+        return dk_min(DK_PANEL, even);
+    return dk_min(dk_max(ENCODED_LEAST, (size_t)by_time / ENCODED_LEAST * ENCODED_LEAST), even);
+}
+
+/* Codes and terms of every query, in a run of its own, and thresholds for every slot. */
+static dotk_status
+encode_queries(struct dk_call *call, struct screened *screened)
 {
     const struct dk_scan *const scan = screened->job->scan;
+    const struct dk_i4 *const i4 = scan->codes->i4;
+    const size_t queries = scan->query_count, weight = call->weight;
+    struct encoding encoding = {
+        .screened = screened,
+        .together = encoded_together(call, scan),
+        .padded = dk_round_up(scan->dim, DK_I4_GROUP),
+    };
+    const size_t room = i4 != NULL ? dk_i4_room(i4, dk_min(queries, encoding.together)) : 0;
 
-    for (size_t q = 0; q < scan->query_count; q++) {
-        const float *const query = scan->queries + q * scan->query_stride;
-        screened->query[q] = codes + q * padded;
-        screened->squared_norm[q] = dk_sum_of_squares(query, scan->dim);
-        encode_query(scan, query, rotated, codes + q * padded, &screened->terms[q]);
+    encoding.codes = dk_call_alloc(call, queries, encoding.padded);
+    encoding.room = dk_call_alloc(call, call->slots, sizeof *encoding.room);
+    bool ok = encoding.codes != NULL && encoding.room != NULL;
+    for (size_t slot = 0; ok && slot < call->slots; slot++) {
+        encoding.room[slot] = room > 0 ? dk_call_alloc(call, room, sizeof(float)) : NULL;
+        ok = room == 0 || encoding.room[slot] != NULL;
+    }
+    if (!ok)
+        return dk_fail_memory(queries * encoding.padded + call->slots * room * sizeof(float),
+                              "codes of queries");
+    call->weight = 1;
+    const dotk_status status = dk_call_run(call, (queries - 1) / encoding.together + 1, encode_task,
+                                           &encoding);
+    call->part++;
+    call->weight = weight;
+    for (size_t q = 0; status == DOTK_OK && q < queries; q++) {
         atomic_init(&screened->shared[q], -INFINITY);
         for (size_t slot = 0; slot < screened->slots; slot++)
             update_threshold(screened, slot, q);
     }
+    return status;
 }
 
 dotk_status
 dk_scan_i8_run(struct dk_call *call, struct dk_scan_job *job)
 {
     const struct dk_scan *const scan = job->scan;
-    const size_t queries = scan->query_count, padded = dk_round_up(scan->dim, DK_I4_GROUP);
-    const struct dk_i4 *const i4 = scan->codes->i4;
+    const size_t queries = scan->query_count;
     struct screened screened = {
         .job = job,
         .slots = call->slots,
         .sparse = scan->query_count <= DK_FEW_QUERIES ? SPARSE_FEW : SPARSE_BATCH,
-        .screen = i4 != NULL ? call->kernels->screen_i4 : call->kernels->screen_i8,
+        .screen = scan->codes->i4 != NULL ? call->kernels->screen_i4 : call->kernels->screen_i8,
     };
 
-    float *const rotated = dk_call_alloc(call, i4 != NULL ? i4->rotation->padded : 1,
-                                         sizeof *rotated);
-    int8_t *const codes = dk_call_alloc(call, queries, padded);
     screened.query = dk_call_alloc(call, queries, sizeof *screened.query);
     screened.terms = dk_call_alloc(call, queries, sizeof *screened.terms);
     screened.squared_norm = dk_call_alloc(call, queries, sizeof *screened.squared_norm);
     screened.shared = dk_call_alloc(call, queries, sizeof *screened.shared);
     screened.own = dk_call_alloc(call, call->slots, sizeof *screened.own);
-    bool ok = rotated != NULL && codes != NULL && screened.query != NULL &&
-              screened.terms != NULL && screened.squared_norm != NULL && screened.shared != NULL &&
-              screened.own != NULL;
+    bool ok = screened.query != NULL && screened.terms != NULL && screened.squared_norm != NULL &&
+              screened.shared != NULL && screened.own != NULL;
     for (size_t slot = 0; ok && slot < call->slots; slot++)
         ok = own_init(&screened.own[slot], call, queries);
     if (!ok)
-        return dk_fail_memory(queries * padded, "codes of queries");
-    encode_queries(&screened, rotated, codes, padded);
+        return dk_fail_memory(queries * sizeof *screened.terms, "terms of queries");
+    dotk_status status = encode_queries(call, &screened);
+    if (status != DOTK_OK)
+        return status;
 
     const double flop = 2.0 * (double)scan->dim * (double)queries * DK_PANEL;
     const double by_time = fmin(TASK_SECONDS * PACE * call->kernels->pace / flop,
-                                TASK_BYTES / ((double)scan->dim * DK_PANEL));
+                                TASK_BYTES / (double)dk_codes_panel_bytes(scan->codes));
     const double most = by_time * (double)(scan->mask == NULL ? DK_PANEL : screened.sparse);
-    dotk_status status = dk_scan_cut(call, job, most, DK_PANEL, screened.sparse);
+    status = dk_scan_cut(call, job, most, DK_PANEL, screened.sparse);
     if (status == DOTK_OK)
         status = dk_call_run(call, job->tasks, screened_task, &screened);
     for (size_t slot = 0; slot < call->slots; slot++) {

@@ -123,7 +123,10 @@ const char *dk_scan_path(size_t query_count);
 /* The kernel that path runs, as static text: "screen_f32_avx512", "tile_f32_avx512", ... */
 const char *dk_scan_kernel(const struct dk_kernels *kernels, size_t query_count, dotk_store store);
 
-/* Errors: DOTK_NO_MEMORY, DOTK_CANCELLED. */
+/*
+ * One dk_call_run(); with codes, and nothing gathered, one of weight 1 before it, for the codes of
+ * the queries, and call->part is then that of the second. Errors: DOTK_NO_MEMORY, DOTK_CANCELLED.
+ */
 dotk_status dk_scan_run(struct dk_call *call, const struct dk_scan *scan);
 
 #endif /* DOTK_TILE_TILE_H */

@@ -186,13 +186,14 @@ rotating_gives_scores(void **state)
     for (size_t at = 0; at < sizeof dims / sizeof *dims; at++) {
         const size_t dim = dims[at], padded = (dim + 15) / 16 * 16;
         float *const x = allocate(DK_PANEL * dim * sizeof *x);
+        float *const packed = allocate(DK_PANEL * dim * sizeof *packed);
         float *const panel = allocate(DK_PANEL * dim * sizeof *panel);
         float *const one = allocate(padded * sizeof *one);
         fill_normal(x, DK_PANEL * dim, &seed);
         for (size_t t = 0; (kernels = dk_kernels_at(t)) != NULL; t++) {
             struct dk_rotation *const rotation = make_rotation(kernels, dim, at);
             for (size_t count = 1; count <= DK_PANEL; count += 21) {
-                dk_rotate_keys(rotation, x, count, panel);
+                dk_rotate_rows(rotation, x, dim, count, packed, panel);
                 for (size_t r = 0; r < count; r++) {
                     dk_rotate(rotation, x + r * dim, one);
                     for (size_t d = 0; d < dim; d++) {
@@ -207,6 +208,7 @@ rotating_gives_scores(void **state)
             dk_rotation_destroy(rotation);
         }
         free(x);
+        free(packed);
         free(panel);
         free(one);
     }
@@ -276,7 +278,7 @@ make_panel(struct panel *panel, size_t dim, double delta, uint64_t draw, bool sq
     *panel = (struct panel){.dim = dim, .delta = delta, .squared = squared};
     assert_int_equal(dk_i4_create(strongest(), dim, draw, delta, &panel->i4), DOTK_OK);
     panel->keys = allocate(DK_PANEL * dim * sizeof(float));
-    panel->rotated = allocate(panel->i4->rotation->padded * sizeof(float));
+    panel->rotated = allocate(dk_i4_room(panel->i4, DK_PANEL) * sizeof(float));
     panel->store = (struct dk_codes_i8){.dim = dim,
                                         .i4 = panel->i4,
                                         .codes = allocate(dk_i4_panel_bytes(dim)),
@@ -293,6 +295,17 @@ free_panel(struct panel *panel)
     free(panel->store.codes);
     free(panel->store.keys);
     free(panel->codes);
+}
+
+/* Codes of keys first .. first + count - 1, last one first. */
+static void
+encode_keys(struct panel *panel, size_t first, size_t count)
+{
+    size_t position[DK_PANEL];
+
+    for (size_t i = 0; i < count; i++)
+        position[i] = first + count - 1 - i;
+    dk_i4_encode_keys(&panel->store, position, count, panel->keys, panel->squared);
 }
 
 /* Level of element d of key r, -15 .. 15. */
@@ -375,8 +388,8 @@ what_is_lost_is_orthogonal(void **state)
         fill_normal(panel.keys, DK_PANEL * panel.dim, &seed);
         for (size_t i = 0; i < 8 * panel.dim; i++)
             panel.keys[i] *= 1e10f;
-        dk_i4_encode_keys(&panel.store, 0, 40, panel.keys, panel.squared);
-        dk_i4_encode_keys(&panel.store, 40, 24, panel.keys + 40 * panel.dim, panel.squared);
+        encode_keys(&panel, 0, 40);
+        encode_keys(&panel, 40, 24);
         for (size_t r = 0; r < DK_PANEL; r++)
             assert_key(&panel, r);
         free_panel(&panel);
@@ -394,9 +407,39 @@ elements_at_a_border_are_counted(void **state)
     make_panel(&panel, DIM, 0.01, 5, false);
     for (size_t r = 0; r < DK_PANEL; r++)
         memcpy(panel.keys + r * DIM, panel.i4->rotation->rows + r % DIM * DIM, DIM * sizeof(float));
-    dk_i4_encode_keys(&panel.store, 0, DK_PANEL, panel.keys, false);
+    encode_keys(&panel, 0, DK_PANEL);
     for (size_t r = 0; r < DK_PANEL; r++)
         assert_int_equal(assert_key(&panel, r), DIM - 1);
+    free_panel(&panel);
+}
+
+/* Queries turned together have the codes and terms of queries turned alone. */
+static void
+queries_are_encoded_alike(void **state)
+{
+    enum { DIM = 37, STRIDE = 41 };
+    float queries[DK_PANEL * STRIDE];
+    struct panel panel;
+    uint64_t seed = 9;
+
+    (void)state;
+    make_panel(&panel, DIM, 1e-9, 3, true);
+    fill_normal(queries, DK_PANEL * STRIDE, &seed);
+    memset(queries + 5 * STRIDE, 0, DIM * sizeof *queries); /* has no codes */
+    const size_t bytes = dk_i4_query_bytes(DIM);
+    int8_t *const codes = allocate(DK_PANEL * bytes);
+    for (size_t n = 1; n <= DK_PANEL; n += n < 9 ? 1 : 11) {
+        struct dk_query_terms terms[DK_PANEL], term;
+        dk_i4_encode_queries(panel.i4, 1000, queries, STRIDE, n, true, roundings(DIM),
+                             panel.rotated, codes, terms);
+        for (size_t q = 0; q < n; q++) {
+            dk_i4_encode_queries(panel.i4, 1000, queries + q * STRIDE, STRIDE, 1, true,
+                                 roundings(DIM), panel.rotated, panel.codes, &term);
+            assert_memory_equal(codes + q * bytes, panel.codes, bytes);
+            assert_memory_equal(&terms[q], &term, sizeof term);
+        }
+    }
+    free(codes);
     free_panel(&panel);
 }
 
@@ -417,7 +460,7 @@ what_has_no_codes_passes(void **state)
         fill_normal(panel.keys, DK_PANEL * DIM, &seed);
         for (size_t i = 0; i < DK_PANEL * DIM; i++)
             panel.keys[i] *= sizes[i / DIM % SIZES];
-        dk_i4_encode_keys(&panel.store, 0, DK_PANEL, panel.keys, panel.squared);
+        encode_keys(&panel, 0, DK_PANEL);
         for (size_t q = 0; q < SIZES; q++) {
             struct dk_query_terms terms = {0};
             float query[DIM];
@@ -425,8 +468,8 @@ what_has_no_codes_passes(void **state)
             fill_normal(query, DIM, &seed);
             for (size_t d = 0; d < DIM; d++)
                 query[d] *= sizes[q];
-            dk_i4_encode_query(panel.i4, DK_PANEL, query, panel.squared, roundings(DIM),
-                               panel.rotated, panel.codes, &terms);
+            dk_i4_encode_queries(panel.i4, DK_PANEL, query, DIM, 1, panel.squared, roundings(DIM),
+                                 panel.rotated, panel.codes, &terms);
             const float threshold = FLT_MAX;
             for (size_t t = 0; (kernels = dk_kernels_at(t)) != NULL; t++) {
                 uint64_t above;
@@ -464,8 +507,8 @@ bound_fails(const struct panel *panel, const float *query, float part)
     struct dk_query_terms terms = {0}, term[DK_I8_QUERIES];
     bool fails = false;
 
-    dk_i4_encode_query(panel->i4, DK_PANEL, query, panel->squared, roundings(panel->dim),
-                       panel->rotated, panel->codes, &terms);
+    dk_i4_encode_queries(panel->i4, DK_PANEL, query, panel->dim, 1, panel->squared,
+                         roundings(panel->dim), panel->rotated, panel->codes, &terms);
     terms.residual *= part;
     for (size_t first = 0; first < DK_PANEL && !fails; first += DK_I8_QUERIES) {
         uint64_t above[DK_I8_QUERIES];
@@ -507,7 +550,7 @@ count_failures(size_t dim, double delta, bool squared, float part)
         struct panel panel;
         make_panel(&panel, dim, delta, 1000 + draw, squared);
         fill_normal(panel.keys, DK_PANEL * dim, &seed);
-        dk_i4_encode_keys(&panel.store, 0, DK_PANEL, panel.keys, squared);
+        encode_keys(&panel, 0, DK_PANEL);
         for (size_t q = 0; q < QUERIES; q++) {
             float query[64];
             fill_normal(query, dim, &seed);
@@ -546,6 +589,7 @@ main(void)
         cmocka_unit_test(a_spread_is_exceeded_with_its_probability),
         cmocka_unit_test(what_is_lost_is_orthogonal),
         cmocka_unit_test(elements_at_a_border_are_counted),
+        cmocka_unit_test(queries_are_encoded_alike),
         cmocka_unit_test(what_has_no_codes_passes),
         cmocka_unit_test(the_bound_fails_as_seldom_as_it_may),
     };

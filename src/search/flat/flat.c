@@ -33,6 +33,7 @@ enum {
      */
     DEAD_OF_IDLE = 16,
     DEAD_OF_BUSY = 4,
+    SCREEN_WEIGHT = 8, /* at least, beside its queries' codes, for a progress bar */
 };
 
 struct flat {
@@ -100,7 +101,7 @@ flat_add(struct dotk_index *base, size_t n, const float *rows, size_t stride, co
         if (status == DOTK_OK)
             status = dk_rows_check(&flat->rows, i, row);
         if (status == DOTK_OK)
-            most = fmax(most, dk_rows_set(&flat->rows, count, count + i, row, sum));
+            most = fmax(most, dk_rows_set(&flat->rows, count + i, row, sum));
     }
     if (status != DOTK_OK)
         return status;
@@ -123,22 +124,25 @@ flat_update(struct dotk_index *base, size_t n, const float *rows, size_t stride,
     size_t *positions;
 
     dotk_status status = dk_ids_find_all(&base->ids, n, ids, &positions);
-    dk_free(positions);
     for (size_t i = 0; status == DOTK_OK && i < n; i++) {
         status = dk_check_vector(base, "rows", i, rows + i * stride, NULL);
         if (status == DOTK_OK)
             status = dk_rows_check(&flat->rows, i, rows + i * stride);
     }
-    if (status != DOTK_OK)
+    if (status != DOTK_OK) {
+        dk_free(positions);
         return status;
+    }
     dk_gate_clear(base->gate);
     for (size_t i = 0; i < n; i++) {
         const float *const row = rows + i * stride;
         const size_t position = dk_ids_find(&base->ids, ids[i]);
         const double sum = dk_sum_of_squares(row, base->dim);
-        flat->squared_norm_max = fmax(
-            flat->squared_norm_max, dk_rows_set(&flat->rows, base->ids.count, position, row, sum));
+        flat->squared_norm_max = fmax(flat->squared_norm_max,
+                                      dk_rows_set(&flat->rows, position, row, sum));
     }
+    dk_rows_encode_again(&flat->rows, base->ids.count, n, positions);
+    dk_free(positions);
     dk_index_publish(base);
     return DOTK_OK;
 }
@@ -204,6 +208,7 @@ struct route {
     size_t batch, batches;      /* queries at a time, and how often */
     size_t finish_runs;         /* runs of their own to finish long lists; 0: with the scan's */
     size_t scan_weight;         /* how many of those runs a scan takes the time of */
+    bool screened;
     const char *path, *kernel;
 };
 
@@ -293,6 +298,8 @@ route_begin(struct route *route, const struct flat *flat, const struct dk_reques
     const size_t first = dk_min(route->batch, request->n);
     const bool coded = index->screen != DOTK_SCREEN_NONE || index->store == DOTK_STORE_INT8;
     if (coded && route->gather == NULL) {
+        route->screened = true;
+        route->scan_weight = dk_max(SCREEN_WEIGHT, route->scan_weight);
         route->path = "screened";
         route->kernel = index->screen == DOTK_SCREEN_INT4 ? call->kernels->screen_i4_name
                                                           : call->kernels->screen_i8_name;
@@ -310,15 +317,31 @@ route_end(const struct flat *flat)
 }
 
 static void
-count_work(const struct dk_request *request, const struct route *route, double delta)
+count_work(const struct dk_request *request, const struct route *route)
 {
     dotk_search_stats *const stats = request->stats;
 
     stats->rows_scored = (uint64_t)route->passing * request->n;
     stats->rows_filtered = (uint64_t)(route->rows - route->passing) * request->n;
-    stats->delta = delta;
     stats->path = route->path;
     stats->kernel = route->kernel;
+}
+
+/* After all scans: only where a bound has excluded something, a bound may have failed. */
+static void
+count_doubt(const struct flat *flat, const struct dk_request *request, const struct route *route)
+{
+    dotk_search_stats *const stats = request->stats;
+
+    if (route->screened && stats->rows_rescored < stats->rows_scored)
+        stats->delta = flat->base.delta;
+}
+
+/* Runs of one batch: a scan that screens has one more before it, for its queries' codes. */
+static size_t
+runs_of(const struct route *route)
+{
+    return route->screened + dk_max(1, route->scan_weight) + route->finish_runs;
 }
 
 /* Scans for queries first .. first + n - 1 of the request. */
@@ -358,7 +381,7 @@ search_batch(const struct flat *flat, const struct dk_request *request, const st
              size_t first, size_t n)
 {
     /* All batches alike, though the last may be small: progress is counted in runs. */
-    const size_t runs = dk_max(1, route->scan_weight) + route->finish_runs;
+    const size_t runs = runs_of(route);
     struct dk_call call;
     struct dk_topk topk;
 
@@ -397,7 +420,7 @@ flat_search(const struct dotk_index *base, const struct dk_request *request)
         return status;
     status = route_begin(&route, flat, request, &call);
     if (status == DOTK_OK)
-        count_work(request, &route, base->delta);
+        count_work(request, &route);
     if (status == DOTK_OK && route.passing == 0) {
         for (size_t q = 0; q < request->n; q++)
             dk_results_write(request, base->metric, q, NULL, 0);
@@ -406,6 +429,7 @@ flat_search(const struct dotk_index *base, const struct dk_request *request)
             status = search_batch(flat, request, &route, first,
                                   dk_min(route.batch, request->n - first));
     }
+    count_doubt(flat, request, &route);
     route_end(flat);
     dk_call_end(&call);
     return status;
@@ -425,8 +449,9 @@ range_batch(const struct flat *flat, const struct dk_request *request, const str
     if (status != DOTK_OK)
         return status;
     dk_range_begin(range, first, n);
-    call.part = first / route->batch;
-    call.parts = route->batches;
+    call.part = first / route->batch * runs_of(route);
+    call.parts = route->batches * runs_of(route);
+    call.weight = route->scan_weight;
     status = scan(flat, request, route, &call, first, n, &range->epilogue);
     dk_call_end(&call);
     return status == DOTK_OK ? dk_range_check(range) : status;
@@ -467,10 +492,10 @@ flat_range(const struct dotk_index *base, const struct dk_request *request, floa
         return status;
     status = route_begin(&route, flat, request, &call);
     if (status == DOTK_OK && (route.passing == 0 || request->n == 0)) {
-        count_work(request, &route, base->delta);
+        count_work(request, &route);
         status = dk_results_create(request->n, 0, out);
     } else if (status == DOTK_OK) {
-        count_work(request, &route, base->delta);
+        count_work(request, &route);
         status = dk_range_init(&range, call.slots, route.batch, least, route.ids);
         for (size_t first = 0; status == DOTK_OK && first < request->n; first += route.batch)
             status = range_batch(flat, request, &route, first,
@@ -480,6 +505,7 @@ flat_range(const struct dotk_index *base, const struct dk_request *request, floa
         request->stats->candidates = dk_range_count(&range);
         dk_range_release(&range);
     }
+    count_doubt(flat, request, &route);
     route_end(flat);
     dk_call_end(&call);
     return status;
@@ -508,7 +534,9 @@ flat_plan(const struct dotk_index *base, const struct dk_request *request, char 
         else if (strcmp(route.path, "batch") == 0)
             why = "because many queries are bound by arithmetic: they are packed, and blocks of "
                   "rows pass under them";
-        else if (strcmp(route.path, "screened") == 0)
+        else if (route.screened && route.count < DK_PANEL)
+            why = "because all are scored in f32: rows get codes by the 64, and there are fewer";
+        else if (route.screened)
             why = base->screen == DOTK_SCREEN_INT4
                       ? "because the index has codes of four bits an element: rows that their "
                         "bound, which fails with probability delta, does not exclude are scored "

@@ -201,22 +201,30 @@ widened(const struct dk_rows *rows, size_t position, float *room)
     return room;
 }
 
-/* Codes beside rows start .. end - 1. */
+/* Codes beside the rows at these positions, at most 64; rows that are codes have none beside. */
 static void
-encode(struct dk_rows *rows, size_t start, size_t end)
+encode_at(struct dk_rows *rows, const size_t *position, size_t n)
 {
     const bool squared = rows->metric == DOTK_METRIC_L2;
 
     if (rows->store == DOTK_STORE_INT8)
         return;
-    for (size_t next; start < end; start = next) {
-        if (rows->screen == DOTK_SCREEN_INT4) {
-            next = dk_min(end, start / DK_PANEL * DK_PANEL + DK_PANEL);
-            dk_i4_encode_keys(&rows->codes, start, next - start, row_at(rows, start), squared);
-        } else {
-            next = start + 1;
-            dk_i8_encode_key(&rows->codes, start, widened(rows, start, rows->widened), squared);
-        }
+    if (rows->screen == DOTK_SCREEN_INT4)
+        dk_i4_encode_keys(&rows->codes, position, n, rows->vectors, squared);
+    for (size_t i = 0; i < n && rows->screen == DOTK_SCREEN_INT8; i++)
+        dk_i8_encode_key(&rows->codes, position[i], widened(rows, position[i], rows->widened),
+                         squared);
+}
+
+/* Codes beside rows start .. end - 1. */
+static void
+encode(struct dk_rows *rows, size_t start, size_t end)
+{
+    for (size_t position[DK_PANEL], n; start < end; start += n) {
+        n = dk_min(DK_PANEL, end - start);
+        for (size_t i = 0; i < n; i++)
+            position[i] = start + i;
+        encode_at(rows, position, n);
     }
 }
 
@@ -237,7 +245,7 @@ store(struct dk_rows *rows, size_t position, const float *x, double sum)
 }
 
 double
-dk_rows_set(struct dk_rows *rows, size_t count, size_t position, const float *x, double sum)
+dk_rows_set(struct dk_rows *rows, size_t position, const float *x, double sum)
 {
     double stored;
 
@@ -250,8 +258,6 @@ dk_rows_set(struct dk_rows *rows, size_t count, size_t position, const float *x,
         stored = in_place ? 1 : store(rows, position, unit, 1);
         rows->norms[position] = (float)sqrt(sum);
     }
-    if (position < encoded(rows, count))
-        encode(rows, position, position + 1);
     return stored;
 }
 
@@ -259,6 +265,18 @@ void
 dk_rows_encode(struct dk_rows *rows, size_t count, size_t n)
 {
     encode(rows, encoded(rows, count), encoded(rows, count + n));
+}
+
+void
+dk_rows_encode_again(struct dk_rows *rows, size_t count, size_t n, const size_t *positions)
+{
+    const size_t end = encoded(rows, count);
+    size_t have = n;
+
+    while (have > 0 && positions[have - 1] >= end)
+        have--;
+    for (size_t i = 0; i < have; i += DK_PANEL)
+        encode_at(rows, positions + i, dk_min(DK_PANEL, have - i));
 }
 
 void

@@ -55,14 +55,16 @@ dotk_status dk_rows_reserve(struct dk_rows *rows, size_t count, size_t n);
 dotk_status dk_rows_check(const struct dk_rows *rows, size_t i, const float *x);
 
 /*
- * Stores x, whose sum of squares is 'sum', below the capacity: in place of one of the 'count' rows
- * there are, or behind them. Returns the sum of squares of what is stored, to within a relative
- * 1e-6.
+ * Stores x, whose sum of squares is 'sum', below the capacity; codes beside it are for the next two
+ * functions. Returns the sum of squares of what is stored, to within a relative 1e-6.
  */
-double dk_rows_set(struct dk_rows *rows, size_t count, size_t position, const float *x, double sum);
+double dk_rows_set(struct dk_rows *rows, size_t position, const float *x, double sum);
 
 /* n rows have been set behind the 'count' there are: writes codes of the panels now whole. */
 void dk_rows_encode(struct dk_rows *rows, size_t count, size_t n);
+
+/* n of the 'count' rows, at ascending positions, have been set anew: writes their codes. */
+void dk_rows_encode_again(struct dk_rows *rows, size_t count, size_t n, const size_t *positions);
 
 /* out (dim values) = the row as it came, or what is left of it. */
 void dk_rows_get(const struct dk_rows *rows, size_t position, float *out);
