@@ -140,7 +140,7 @@ prepare(struct attend *attend)
     attend->options.has_scale = args->value[OPT_SCALE].given;
     attend->options.scale = (float)args->value[OPT_SCALE].real;
     attend->options.causal = args->value[OPT_CAUSAL].given;
-    attend->options.causal_offset = args->value[OPT_CAUSAL_OFFSET].integer;
+    attend->options.query_offset = args->value[OPT_QUERY_OFFSET].integer;
     attend->options.key_lengths = attend->key_lengths;
     attend->options.query = attend->query.layout;
     attend->options.key = attend->key.layout;
@@ -283,7 +283,7 @@ static int
 check_example(const struct cli_args *args)
 {
     static const enum cli_option others[] = {
-        OPT_QUERY, OPT_KEY, OPT_VALUE,       OPT_CAUSAL,  OPT_CAUSAL_OFFSET, OPT_KEY_LENGTHS,
+        OPT_QUERY, OPT_KEY, OPT_VALUE,       OPT_CAUSAL,  OPT_QUERY_OFFSET, OPT_KEY_LENGTHS,
         OPT_SCALE, OPT_OUT, OPT_OUT_WEIGHTS, OPT_OUT_LSE, OPT_EXPLAIN};
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -308,8 +308,8 @@ check_options(const struct cli_args *args)
         return cli_fail(args, CLI_USAGE,
                         "it needs --query, --key and --value, or --example; see 'dotk attend "
                         "--help'");
-    if (args->value[OPT_CAUSAL_OFFSET].given && !args->value[OPT_CAUSAL].given)
-        return cli_fail(args, CLI_USAGE, "--causal-offset goes with --causal");
+    if (args->value[OPT_QUERY_OFFSET].given && !args->value[OPT_CAUSAL].given)
+        return cli_fail(args, CLI_USAGE, "--query-offset goes with --causal");
     return CLI_OK;
 }
 

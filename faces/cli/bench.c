@@ -229,7 +229,7 @@ bench_attention(struct bench *bench)
                                   .options = DOTK_ATTENTION_OPTIONS_INIT};
     struct result *const result = &bench->result[0];
 
-    attention.shape = (dotk_attention_shape){batch, heads, length, length, dim, dim};
+    attention.shape = (dotk_attention_shape){batch, heads, length, length, dim, dim, 0};
     attention.options.causal = causal;
     bench->data_bytes = bench_product(rows, dim, 3 * sizeof(float));
     attention.out = bench_floats(bench_product(rows, dim, 1));

@@ -24,7 +24,7 @@ struct worked {
 static int
 compute(const struct cli_args *args, struct worked *worked)
 {
-    const dotk_attention_shape shape = {1, 1, 1, WORDS, DIM, DIM};
+    const dotk_attention_shape shape = {1, 1, 1, WORDS, DIM, DIM, 0};
     dotk_attention_options options = DOTK_ATTENTION_OPTIONS_INIT;
     dotk_status status = DOTK_OK;
 

@@ -1,29 +1,47 @@
 /*
  * dotk/attention.h - softmax(Q K^T * scale) V without the score matrix
  *
- *     dotk_attention_forward ... output and log-sum-exp
- *     dotk_attention_weights ... the weights themselves, where someone wants to see them
- *     dotk_attention_merge ..... one answer from the answers of several shards
- *     dotk_attention_plan ...... which path a call would take, and why
+ *     dotk_attention_forward .... output and log-sum-exp
+ *     dotk_attention_backward ... gradients, from the log-sum-exp
+ *     dotk_attention_weights .... the weights or scores themselves, where someone wants them
+ *     dotk_attention_merge ...... one answer from the answers of several shards
+ *     dotk_attention_plan ....... which path a call would take, and why
  *
- * Legend of shapes: B batch, H heads, L queries, S keys, D width of a query and key,
- * E width of a value and of an output row.
+ * Legend of shapes: B batch, H heads of queries, G heads of keys and values (H a multiple of G),
+ * L queries, S keys, D width of a query and key, E width of a value and of an output row.
  *
- * A key that a mask or a length excludes has no influence, NaN included, and slots
- * beyond a key length are never touched in memory. A query with nothing to attend to
- * gives zeros (and a log-sum-exp of -INFINITY). A NaN that is not masked gives NaN.
+ * The score of query i and key j, in this order; position(i) = i + query_offset:
  *
- * Sums restart at chunks of 1,024 keys counted from key 0, and chunks are merged from
- * left to right; work is cut only there. So the bits of a row do not depend on threads,
- * on the batch, or on how many queries are asked at once: decoding one query gives the
- * bits of a whole prefill. Between instruction sets they may differ, within the bound below.
+ *     s = scale * q_i . k_j
+ *     s = softcap * tanh(s / softcap)                         with a softcap
+ *     s = s + bias[i][j]                                      with an additive mask
+ *     s = s - slopes[h] * |position(i) - j|                   with ALiBi slopes
  *
- * |out - exact| <= 2e-6 * max |V| of the row, for scores of a size that softmax can tell
- * apart in f32 (|score| up to about 20).
+ * A key counts for a query unless something excludes it: the key lengths (key lengths, packed
+ * sequences), causal (j > position(i)), a window (j < position(i) - window_left or
+ * j > position(i) + window_right), a boolean mask (0), a block that is not listed, or a bias of
+ * -INFINITY. Weights are the softmax of the scores of the keys that count, with e^sinks[h] in
+ * the denominator where there are sinks; dropout zeroes some of them and multiplies the others by
+ * 1 / (1 - dropout); the output is their sum of values.
+ *
+ * A key that does not count has no influence, NaN included, and slots beyond a key length are
+ * never touched in memory. A query with nothing to attend to gives zeros (and, without sinks, a
+ * log-sum-exp of -INFINITY). A NaN that counts gives NaN.
+ *
+ * Sums restart at chunks of 1,024 keys counted from key 0, and chunks are merged from left to
+ * right; work is cut only there. So the bits of a row do not depend on threads, on the batch, or
+ * on how many queries are asked at once: decoding one query gives the bits of a whole prefill.
+ * Between instruction sets they may differ, within the bound below. (Dropout is drawn for a
+ * batch entry, head, query and key; there the place in the batch matters.)
+ *
+ * f32: |out - exact| <= 2e-6 * max |V| of the row, for scores of a size that softmax can tell
+ * apart in f32 (|score| up to about 20). bf16, f16: sums are f32; the error is at most twice that
+ * of the textbook's computation in that type.
  *
  * Method: online softmax (Milakov and Gimelshein 2018, arXiv 1805.02867), blocked as in
  * FlashAttention (Dao et al. 2022, arXiv 2205.14135), with the running maximum moved only
- * when a score exceeds it by 2^8.
+ * when a score exceeds it by 2^8. ALiBi: Press et al. 2021, arXiv 2108.12409; softcap: Gemma 2,
+ * arXiv 2408.00118; sinks: Xiao et al. 2023, arXiv 2309.17453, as a logit without a value.
  */
 #ifndef DOTK_ATTENTION_H
 #define DOTK_ATTENTION_H
@@ -52,35 +70,83 @@ typedef struct dotk_attention_stats {
 } dotk_attention_stats;
 
 typedef struct dotk_attention_shape {
-    size_t batch, heads, queries, keys; /* B, H, L, S: any of them may be 0      */
-    size_t width;                       /* D, 1 .. 65536                         */
-    size_t value_width;                 /* E; 0: as D                            */
+    size_t batch, heads, queries, keys; /* B, H, L, S: any of them may be 0                   */
+    size_t width;                       /* D, 1 .. 65536                                      */
+    size_t value_width;                 /* E; 0: as D                                         */
+    size_t key_heads;                   /* G; 0: as H. Query head h looks at key head h/(H/G) */
 } dotk_attention_shape;
 
+/*
+ * Which blocks of the score matrix count, row after row of blocks (CSR). Block row i covers queries
+ * i * rows .. and lists its block columns, ascending, in columns[starts[i] .. starts[i + 1] - 1];
+ * block column c covers keys c * cols .. . The last row and column of blocks may be cut short.
+ */
+typedef struct dotk_attention_blocks {
+    size_t rows, cols;     /* of a block, at least 1                                       */
+    const size_t *starts;  /* (ceil(L / rows) + 1), or one such list after another a head  */
+    const size_t *columns; /* (starts[last])                                               */
+    int32_t per_head;      /* 1: starts is (H, ceil(L / rows) + 1), all into one 'columns' */
+} dotk_attention_blocks;
+
 typedef struct dotk_attention_options {
-    size_t struct_size; /* set by DOTK_ATTENTION_OPTIONS_INIT                       */
-    float scale;        /* used when has_scale; default 1 / sqrt(D)                 */
+    size_t struct_size; /* set by DOTK_ATTENTION_OPTIONS_INIT                              */
+    float scale;        /* used when has_scale; default 1 / sqrt(D)                        */
     int32_t has_scale;
-    int32_t causal;            /* 1: query i sees keys j <= i + causal_offset              */
-    int64_t causal_offset;     /* 0: top-left; S - L: bottom-right (a cache before L)      */
-    const size_t *key_lengths; /* NULL, or (B): keys from there on do not exist            */
     dotk_layout query, key, value, output;
-    dotk_attention_stats *stats; /* NULL, or receives what the call did                        */
+    dotk_attention_stats *stats; /* NULL, or receives what the call did                    */
+
+    /* What the arrays are made of. */
+    dotk_store store;          /* of q, k, v, out and gradients: f32, f16 or bf16          */
+    const float *key_scales;   /* NULL, or (B, G, S) dense: k is int8, key j is k_j times  */
+                               /* its scale                                                */
+    const float *value_scales; /* the same for v                                           */
+
+    /* Which keys count. */
+    int32_t causal;                      /* 1: query i sees keys j <= i + query_offset            */
+    int32_t has_window;                  /* 1: the two numbers below count                        */
+    int64_t window_left;                 /* keys before the query's position; -1: all             */
+    int64_t window_right;                /* keys after it; -1: all                                */
+    int64_t query_offset;                /* the place of query 0 among the keys, -L .. S. 0:      */
+                                         /* top-left; S - L: bottom-right (a cache before L)      */
+    const int64_t *query_offsets;        /* NULL, or (B): one for each batch entry                */
+    const size_t *key_lengths;           /* NULL, or (B): keys from there on do not exist         */
+    const uint8_t *mask;                 /* NULL, or rows of S bytes: 0 excludes the key          */
+    dotk_layout mask_layout;             /* its strides; 0: the same for all of that axis         */
+    const dotk_attention_blocks *blocks; /* NULL, or the only blocks that count            */
+
+    /*
+     * Packed sequences: with sequences > 0, B is 1 and q, k, v, out, lse, mask and bias hold
+     * them one after the other: sequence n has queries query_starts[n] .. query_starts[n + 1]
+     * - 1 and the keys that key_starts says; query_offsets, key_lengths and blocks then count
+     * from a sequence's beginning, and the first two have one entry a sequence.
+     */
+    size_t sequences;
+    const size_t *query_starts, *key_starts; /* (sequences + 1), from 0 to L and S         */
+
+    /* What is done to the scores and weights. */
+    float softcap;           /* 0: none                                                    */
+    float dropout;           /* 0 <= dropout < 1                                           */
+    uint64_t seed;           /* of dropout: the same seed drops the same weights           */
+    const float *bias;       /* NULL, or rows of S values: an additive mask                */
+    dotk_layout bias_layout; /* its strides; 0: the same for all of that axis              */
+    const float *slopes;     /* NULL, or (H): ALiBi                                        */
+    const float *sinks;      /* NULL, or (H): logits that take weight and have no value    */
 } dotk_attention_options;
 
 /* clang-format off */
 #define DOTK_ATTENTION_OPTIONS_INIT                                                                \
     {                                                                                              \
-        sizeof(dotk_attention_options), 0, 0, 0, 0, NULL,                                          \
-        {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL                                           \
+        sizeof(dotk_attention_options), 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL,    \
+        DOTK_STORE_F32, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, {0, 0, 0}, NULL,              \
+        0, NULL, NULL, 0, 0, 0, NULL, {0, 0, 0}, NULL, NULL                                        \
     }
 /* clang-format on */
 
 /*
- * out = softmax(Q K^T * scale, masked) V.
+ * out = the weighted sums of values.
  *
- *     q    (B, H, L, D)     k    (B, H, S, D)     v    (B, H, S, E)
- *     out  (B, H, L, E)     lse  (B, H, L) dense, natural logarithm, or NULL
+ *     q    (B, H, L, D)     k    (B, G, S, D)     v    (B, G, S, E)     of options->store
+ *     out  (B, H, L, E)     lse  (B, H, L) dense f32, natural logarithm, or NULL
  *
  * Memory:  borrows everything; out and lse must not overlap an input or each other. Working
  *          memory is at most 2 MiB a thread for widths up to 256, so less than 16 MiB for 8
@@ -92,9 +158,9 @@ typedef struct dotk_attention_options {
  *          overflow), DOTK_NO_MEMORY, DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
-                                            const dotk_attention_shape *shape, const float *q,
-                                            const float *k, const float *v,
-                                            const dotk_attention_options *options, float *out,
+                                            const dotk_attention_shape *shape, const void *q,
+                                            const void *k, const void *v,
+                                            const dotk_attention_options *options, void *out,
                                             float *lse);
 
 /*

@@ -4,6 +4,7 @@
  *     dotk_status .............. how a call ended; dotk_last_message() says why
  *     dotk_allocator ........... where memory comes from
  *     dotk_context ............. threads, progress, cancelling
+ *     dotk_store ............... what numbers are stored as
  *     dotk_version ............. of the library that is running
  *
  * Rules stated once, for all headers:
@@ -96,6 +97,24 @@ typedef struct dotk_allocator {
  * Errors:  DOTK_BAD_ARGUMENT when a hook is NULL.
  */
 DOTK_API dotk_status dotk_set_allocator(const dotk_allocator *allocator);
+
+/* ------------------------------------------------------------------------- */
+/*  Numbers                                                                  */
+/* ------------------------------------------------------------------------- */
+
+/*
+ * What the numbers of an array or an index are stored as. All of them are widened to f32 exactly.
+ */
+typedef enum dotk_store {
+    DOTK_STORE_F32 = 0,
+    DOTK_STORE_F16 = 1,  /* IEEE half: 11 bits of each number, fewer below 6.1e-5, none below */
+                         /* 3e-8, and nothing of 65520 or more                                */
+    DOTK_STORE_BF16 = 2, /* the upper half of an f32: 8 bits of each number, whatever its size */
+    DOTK_STORE_INT8 = 3  /* whole numbers from -127 to 127, and a scale for each row          */
+} dotk_store;
+
+/* Returns "f32", "f16", "bf16" or "int8"; NULL for any other value. Threads: pure. */
+DOTK_API const char *dotk_store_name(dotk_store store);
 
 /* ------------------------------------------------------------------------- */
 /*  Contexts: threads, progress, cancelling                                  */

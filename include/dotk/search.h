@@ -65,24 +65,6 @@ typedef enum dotk_screen {
                           /* queries at a time; DOTK_STORE_F32 and dim <= 4096 only   */
 } dotk_screen;
 
-/*
- * What an index keeps of its rows; queries stay f32. Scores are those of the kept rows, widened
- * to f32, so that a search is exact for what is kept, with the same bits on every machine. Under
- * cosine a row is scaled to unit length before it is rounded. Rounding is to the nearest, of two
- * to the even one; so a cosine may be above 1, by 0.03 % with f16 and 0.2 % with bf16: clamp it
- * before acos(). An int8 index is searched by its codes first, with screen NONE and INT8 alike.
- */
-typedef enum dotk_store {
-    DOTK_STORE_F32 = 0,  /* the row                                                      */
-    DOTK_STORE_F16 = 1,  /* 11 bits of each element, fewer below 6.1e-5, none below 3e-8; */
-                         /* refuses one of 65520 or more (cosine: never)                 */
-    DOTK_STORE_BF16 = 2, /* 8 bits of each element, whatever its size                    */
-    DOTK_STORE_INT8 = 3  /* whole numbers from -127 to 127, and a scale for each row     */
-} dotk_store;
-
-/* Returns "f32", "f16", "bf16" or "int8"; NULL for any other value. Threads: pure. */
-DOTK_API const char *dotk_store_name(dotk_store store);
-
 /* Stands in place of an id where fewer than k rows could be returned. */
 #define DOTK_NO_ID INT64_C(-1)
 
@@ -94,7 +76,7 @@ typedef struct dotk_index_options {
     dotk_metric metric;   /* 0: DOTK_METRIC_DOT                                           */
     int32_t expect_unit;  /* 1: refuse rows and queries with | |x| - 1 | > 1e-3           */
     dotk_screen screen;   /* 0: DOTK_SCREEN_NONE                                          */
-    dotk_store store;     /* 0: DOTK_STORE_F32                                            */
+    dotk_store store;     /* 0: DOTK_STORE_F32; see below                                 */
     double delta;         /* DOTK_SCREEN_INT4: upper limit of the probability that a      */
                           /* query's answer lacks a row, 1e-100 to below 1; 0: 1e-9. It   */
                           /* is over the draw of the rotation, for rows and queries that  */
@@ -108,6 +90,15 @@ typedef struct dotk_index_options {
         sizeof(dotk_index_options), DOTK_INDEX_FLAT, DOTK_METRIC_DOT, 0, DOTK_SCREEN_NONE,         \
             DOTK_STORE_F32, 0, 0                                                                   \
     }
+
+/*
+ * What an index keeps of its rows is its store; queries stay f32. Scores are those of the kept
+ * rows, widened to f32, so that a search is exact for what is kept, with the same bits on every
+ * machine. Under cosine a row is scaled to unit length before it is rounded. Rounding is to the
+ * nearest, of two to the even one; f16 refuses an element of 65520 or more (cosine: never). A
+ * cosine may be above 1, by 0.03 % with f16 and 0.2 % with bf16: clamp it before acos(). An int8
+ * index is searched by its codes first, with screen NONE and INT8 alike.
+ */
 
 /*
  * Makes an empty index for vectors of 'dim' f32 values, 1 <= dim <= 65536.

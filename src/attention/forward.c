@@ -37,8 +37,8 @@ pairs_of(const struct dk_attention *problem)
 }
 
 static dotk_status
-check_forward(struct dk_attention *problem, const float *q, const float *k, const float *v,
-              float *out, float *lse)
+check_forward(struct dk_attention *problem, const void *q, const void *k, const void *v, void *out,
+              float *lse)
 {
     const dotk_layout dense = {problem->heads * problem->queries, problem->queries, 1};
     const struct dk_attention_array arrays[] = {
@@ -58,9 +58,9 @@ check_forward(struct dk_attention *problem, const float *q, const float *k, cons
 }
 
 dotk_status
-dotk_attention_forward(dotk_context *context, const dotk_attention_shape *shape, const float *q,
-                       const float *k, const float *v, const dotk_attention_options *options,
-                       float *out, float *lse)
+dotk_attention_forward(dotk_context *context, const dotk_attention_shape *shape, const void *q,
+                       const void *k, const void *v, const dotk_attention_options *options,
+                       void *out, float *lse)
 {
     const double start = dk_seconds();
     struct dk_attention problem;

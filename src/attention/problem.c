@@ -100,7 +100,7 @@ dk_attention_describe(const dotk_attention_shape *shape, const dotk_attention_op
         .width = shape->value_width != 0 ? shape->value_width : shape->width,
         .scale = options->has_scale ? (double)options->scale : 1 / sqrt((double)shape->width),
         .causal = options->causal != 0,
-        .causal_offset = options->causal_offset,
+        .query_offset = options->query_offset,
         .key_lengths = options->key_lengths,
         .query = options->query,
         .key = options->key,
@@ -151,7 +151,7 @@ struct dk_prefix_mask
 dk_attention_mask(const struct dk_attention *problem, size_t b)
 {
     return dk_prefix_mask(problem->key_lengths != NULL ? problem->key_lengths[b] : problem->keys,
-                          problem->causal, problem->causal_offset);
+                          problem->causal, problem->query_offset);
 }
 
 dotk_status

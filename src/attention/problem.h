@@ -11,7 +11,7 @@ struct dk_attention {
     size_t dim, width;                  /* D, E       */
     double scale;
     bool causal;
-    int64_t causal_offset;
+    int64_t query_offset;
     const size_t *key_lengths;
     dotk_layout query, key, value, output; /* no zeros stand for a default any more */
     const float *q, *k, *v;

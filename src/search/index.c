@@ -42,18 +42,6 @@ dotk_metric_name(dotk_metric metric)
     return NULL;
 }
 
-const char *
-dotk_store_name(dotk_store store)
-{
-    switch (store) {
-    case DOTK_STORE_F32: return "f32";
-    case DOTK_STORE_F16: return "f16";
-    case DOTK_STORE_BF16: return "bf16";
-    case DOTK_STORE_INT8: return "int8";
-    }
-    return NULL;
-}
-
 /* ------------------------------------------------------------------------- */
 /*  Creating                                                                 */
 /* ------------------------------------------------------------------------- */

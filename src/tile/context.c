@@ -146,6 +146,18 @@ dotk_context_isa(const dotk_context *context)
     return kernels != NULL ? kernels->isa : "none";
 }
 
+const char *
+dotk_store_name(dotk_store store)
+{
+    switch (store) {
+    case DOTK_STORE_F32: return "f32";
+    case DOTK_STORE_F16: return "f16";
+    case DOTK_STORE_BF16: return "bf16";
+    case DOTK_STORE_INT8: return "int8";
+    }
+    return NULL;
+}
+
 static void
 start_afresh(void *object)
 {

@@ -78,7 +78,7 @@ seen(const struct problem *p, size_t b, size_t i)
 {
     size_t end = p->options.key_lengths != NULL ? p->options.key_lengths[b] : p->shape.keys;
     if (p->options.causal) {
-        const long long causal = (long long)i + p->options.causal_offset + 1;
+        const long long causal = (long long)i + p->options.query_offset + 1;
         end = causal < 0 ? 0 : (size_t)causal < end ? (size_t)causal : end;
     }
     return end;

@@ -30,7 +30,7 @@ test_grid(void **state)
                 assert_ok(forward(seed % 2 == 0 ? NULL : two, &p));
                 check(&p, L * S > 5000 ? 23 : 1);
                 p.options.causal = 1;
-                p.options.causal_offset = (int64_t)S - (int64_t)L;
+                p.options.query_offset = (int64_t)S - (int64_t)L;
                 assert_ok(forward(seed % 2 == 0 ? two : NULL, &p));
                 check(&p, L * S > 5000 ? 23 : 1);
                 drop(&p);
@@ -49,16 +49,16 @@ test_masks(void **state)
     for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
         struct problem p = make(i, 5, 2, 75, 130, 32, 48);
         p.options.causal = 1;
-        p.options.causal_offset = offsets[i];
+        p.options.query_offset = offsets[i];
         if (offsets[i] == INT64_MAX || offsets[i] == INT64_MIN)
-            p.options.causal_offset /= 2; /* for the reference's sake; the library is asked below */
+            p.options.query_offset /= 2; /* for the reference's sake; the library is asked below */
         p.options.key_lengths = i % 2 == 0 ? lengths : NULL;
         assert_ok(forward(two, &p));
         check(&p, 1);
         if (offsets[i] == INT64_MAX || offsets[i] == INT64_MIN) {
-            p.options.causal_offset = offsets[i];
+            p.options.query_offset = offsets[i];
             assert_ok(forward(two, &p));
-            p.options.causal_offset /= 2;
+            p.options.query_offset /= 2;
             check(&p, 1);
         }
         drop(&p);
@@ -156,7 +156,7 @@ test_threads_and_batch(void **state)
             const size_t S = 3 * 1024 + 77, D = 24, B = 3;
             struct problem p = make(L, B, 1, L, S, D, D);
             p.options.causal = causal;
-            p.options.causal_offset = (int64_t)(S - L);
+            p.options.query_offset = (int64_t)(S - L);
             assert_ok(forward(NULL, &p));
             float *const out = p.out, *const lse = p.lse;
             p.out = floats(B * L * D);
@@ -200,10 +200,10 @@ test_decode(void **state)
         for (size_t i = 0; i < L; i += 1 + i / 40) {
             /* with the cache as long as it is, and with one that has room left */
             for (size_t room = 0; room < 2; room++) {
-                const dotk_attention_shape shape = {1, 1, 1, room ? L : i + 1, D, E};
+                const dotk_attention_shape shape = {1, 1, 1, room ? L : i + 1, D, E, 0};
                 dotk_attention_options options = DOTK_ATTENTION_OPTIONS_INIT;
                 options.causal = 1;
-                options.causal_offset = (int64_t)i;
+                options.query_offset = (int64_t)i;
                 assert_ok(dotk_attention_forward(i % 2 ? four : NULL, &shape, p.q + i * D, p.k, p.v,
                                                  &options, out, lse));
                 assert_same(out, p.out + i * E, E);
@@ -224,7 +224,7 @@ static void
 test_translation(void **state)
 {
     const float keys[] = {-0.76f, 0.75f, 0.01f, -0.01f}, query[] = {0.91f, 0.38f};
-    const dotk_attention_shape shape = {1, 1, 1, 2, 2, 2};
+    const dotk_attention_shape shape = {1, 1, 1, 2, 2, 2, 0};
     dotk_attention_options options = DOTK_ATTENTION_OPTIONS_INIT;
     float weights[2], context[2], lse;
 

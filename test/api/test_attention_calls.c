@@ -20,7 +20,7 @@ test_weights(void **state)
         float *const weights = floats(6 * 70 * 130);
         double out[20], want[130];
         p.options.causal = variant & 1;
-        p.options.causal_offset = 10;
+        p.options.query_offset = 10;
         p.options.key_lengths = variant & 2 ? lengths : NULL;
         assert_ok(dotk_attention_weights(variant & 1 ? two : NULL, &p.shape, p.q, p.k, &p.options,
                                          weights));
@@ -270,7 +270,7 @@ static void
 test_memory(void **state)
 {
     enum { H = 12, L = 32768, D = 64 };
-    struct problem p = {{1, H, L, L, D, 0}, DOTK_ATTENTION_OPTIONS_INIT, 0, 0, 0, 0, 0};
+    struct problem p = {{1, H, L, L, D, 0, 0}, DOTK_ATTENTION_OPTIONS_INIT, 0, 0, 0, 0, 0};
 
     (void)state;
     p.q = calloc((size_t)H * L * D, sizeof *p.q);

@@ -20,7 +20,7 @@ test_masked_garbage(void **state)
         for (size_t at = 1; at < S; at += 17) {
             struct problem p = make(at, 1, 1, L, S, D, E);
             p.options.causal = 1;
-            p.options.causal_offset = 20;
+            p.options.query_offset = 20;
             assert_ok(forward(NULL, &p));
             float *const clean = p.out;
             p.out = floats(L * E);
@@ -49,7 +49,7 @@ test_unmasked_nan(void **state)
 
     (void)state;
     p.options.causal = 1;
-    p.options.causal_offset = 250;
+    p.options.query_offset = 250;
     p.v[260 * 24 + 5] = NAN;
     assert_ok(forward(NULL, &p));
     for (size_t i = 0; i < 20; i++) {
@@ -115,7 +115,7 @@ test_empty(void **state)
     assert_int_equal(stats.pairs, 0);
     p.options.key_lengths = NULL;
     p.options.causal = 1;
-    p.options.causal_offset = -2; /* query 2 sees key 0, queries 0 and 1 nothing */
+    p.options.query_offset = -2; /* query 2 sees key 0, queries 0 and 1 nothing */
     assert_ok(forward(NULL, &p));
     check(&p, 1);
     assert_int_equal(stats.pairs, 4);

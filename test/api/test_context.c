@@ -44,7 +44,7 @@ indexes_are_refused(void **state)
 static void
 attention_is_refused(void **state)
 {
-    const dotk_attention_shape shape = {1, 1, 1, 1, 1, 1};
+    const dotk_attention_shape shape = {1, 1, 1, 1, 1, 1, 0};
     const float one = 1;
     float out;
     char line[200];

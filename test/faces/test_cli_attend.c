@@ -136,9 +136,9 @@ test_every_rule(void **state)
         {"--scale 2.5", {2.5, false, 0, {S, S}}},
         {"--scale 0", {0.0, false, 0, {S, S}}},
         {"--causal", {0.25, true, 0, {S, S}}},
-        {"--causal --causal-offset 2", {0.25, true, 2, {S, S}}},
-        {"--causal --causal-offset=-3", {0.25, true, -3, {S, S}}},
-        {"--causal --causal-offset -3", {0.25, true, -3, {S, S}}},
+        {"--causal --query-offset 2", {0.25, true, 2, {S, S}}},
+        {"--causal --query-offset=-3", {0.25, true, -3, {S, S}}},
+        {"--causal --query-offset -3", {0.25, true, -3, {S, S}}},
         {"--key-lengths 3,6", {0.25, false, 0, {3, 6}}},
         {"--key-lengths 1,7 --causal --threads 2", {0.25, true, 0, {1, 7}}},
     };
@@ -158,8 +158,8 @@ test_refusals(void **state)
     assert_refused(2, "--key-lengths has 1 numbers for 2 batch entries");
     dotk("attend -Q q4.npy -K k4.npy -V v4.npy -o o.npy --key-lengths 3,8");
     assert_refused(2, "--key-lengths has 8 for batch entry 1: k4.npy has 7 keys");
-    dotk("attend -Q q4.npy -K k4.npy -V v4.npy -o o.npy --causal-offset 3");
-    assert_refused(2, "--causal-offset goes with --causal");
+    dotk("attend -Q q4.npy -K k4.npy -V v4.npy -o o.npy --query-offset 3");
+    assert_refused(2, "--query-offset goes with --causal");
     dotk("attend -Q q2.npy -K v2.npy -V k2.npy -o o.npy");
     assert_refused(4, "--key v2.npy has 9 values in a row, --query q2.npy has 16");
     dotk("attend -Q q2.npy -K k2.npy -V q2.npy -o o.npy");

@@ -155,7 +155,7 @@ test_wrong_lines(void **state)
         {"knn a b --range 1 --out-ids i.npy", "--json"},
         {"attend --key-lengths 1,,2 -Q a -K b -V c", "--key-lengths is '1,,2'"},
         {"attend --key-lengths 1,2, -Q a -K b -V c", "--key-lengths is '1,2,'"},
-        {"attend --causal-offset x", "--causal-offset is 'x'"},
+        {"attend --query-offset x", "--query-offset is 'x'"},
         {"attend", "--query, --key and --value"},
         {"dense --x a", "--x, --w and --out"},
         {"inspect a --raw f32", "--raw and --dim go together"},
@@ -350,7 +350,7 @@ test_bash_completion(void **state)
     complete_in_bash("dotk knn base", "");
     complete_in_bash("dotk bench s", "search");
     complete_in_bash("dotk dense --activation gelu", "gelu gelu_tanh");
-    complete_in_bash("dotk attend --caus", "--causal --causal-offset");
+    complete_in_bash("dotk attend --caus", "--causal --query-offset");
     /* Every option of every verb. */
     for (int v = 1; v < VERB_COUNT; v++)
         for (size_t i = 0; i < OPTION_COUNT; i++) {
