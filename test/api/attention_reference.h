@@ -1,5 +1,9 @@
 /*
  * attention_reference.h - an attention problem, and its answer in double precision
+ *
+ * Arrays of a problem are dense f32 whatever a call makes of them: a test that asks for halves,
+ * int8 or strides passes arrays of its own to the library, and keeps here the numbers that they
+ * hold. Masks, biases and everything else in the options are what the library gets.
  */
 #ifndef DOTK_TEST_ATTENTION_REFERENCE_H
 #define DOTK_TEST_ATTENTION_REFERENCE_H
@@ -24,6 +28,12 @@ static inline size_t
 heads_of(const struct problem *p)
 {
     return p->shape.batch * p->shape.heads;
+}
+
+static inline size_t
+key_heads(const struct problem *p)
+{
+    return p->shape.key_heads != 0 ? p->shape.key_heads : p->shape.heads;
 }
 
 static float *
@@ -72,45 +82,188 @@ forward(dotk_context *context, const struct problem *p)
                                   p->lse);
 }
 
-/* How many keys query i of batch entry b sees. */
-static inline size_t
-seen(const struct problem *p, size_t b, size_t i)
+/* ------------------------------------------------------------------------- */
+/*  Which keys count                                                         */
+/* ------------------------------------------------------------------------- */
+
+/* What a query attends within: its batch entry, or its packed sequence. */
+struct place {
+    size_t entry;             /* which                                              */
+    size_t query, queries;    /* its first query and their number                   */
+    size_t key, keys, length; /* its first key, their number, and how many exist    */
+    int64_t offset;           /* of its query 0 among its keys                      */
+};
+
+static inline struct place
+place_of(const struct problem *p, size_t b, size_t i)
 {
-    size_t end = p->options.key_lengths != NULL ? p->options.key_lengths[b] : p->shape.keys;
-    if (p->options.causal) {
-        const long long causal = (long long)i + p->options.query_offset + 1;
-        end = causal < 0 ? 0 : (size_t)causal < end ? (size_t)causal : end;
+    const dotk_attention_options *const o = &p->options;
+    struct place place = {.entry = b, .queries = p->shape.queries, .keys = p->shape.keys};
+
+    if (o->sequences > 0) {
+        place.entry = 0;
+        while (i >= o->query_starts[place.entry + 1])
+            place.entry++;
+        place.query = o->query_starts[place.entry];
+        place.queries = o->query_starts[place.entry + 1] - place.query;
+        place.key = o->key_starts[place.entry];
+        place.keys = o->key_starts[place.entry + 1] - place.key;
     }
-    return end;
+    place.length = o->key_lengths != NULL ? o->key_lengths[place.entry] : place.keys;
+    place.offset = o->query_offsets != NULL ? o->query_offsets[place.entry] : o->query_offset;
+    return place;
 }
 
-/* out (E), weights (S) and the log-sum-exp of one query. */
+/* Whether the block of query i and key j of a place is listed. */
+static inline bool
+is_listed(const struct problem *p, size_t h, size_t i, size_t j)
+{
+    const dotk_attention_blocks *const blocks = p->options.blocks;
+    const size_t lists = (p->shape.queries + blocks->rows - 1) / blocks->rows + 1;
+    const size_t *const starts = blocks->starts + (blocks->per_head ? h * lists : 0);
+
+    for (size_t n = starts[i / blocks->rows]; n < starts[i / blocks->rows + 1]; n++) {
+        if (blocks->columns[n] == j / blocks->cols)
+            return true;
+    }
+    return false;
+}
+
+static inline double
+bias_of(const struct problem *p, size_t b, size_t h, size_t i, size_t j)
+{
+    const dotk_layout *const at = &p->options.bias_layout;
+
+    return p->options.bias[b * at->batch + h * at->head + i * at->row + j];
+}
+
+/* Whether key j counts for query i; both count from the start of the arrays. */
+static inline bool
+key_counts(const struct problem *p, const struct place *place, size_t b, size_t h, size_t i,
+           size_t j)
+{
+    const dotk_attention_options *const o = &p->options;
+
+    if (j < place->key || j - place->key >= place->length)
+        return false;
+    const int64_t key = (int64_t)(j - place->key);
+    const int64_t position = (int64_t)(i - place->query) + place->offset;
+    if (o->causal && key > position)
+        return false;
+    if (o->has_window && o->window_left != -1 && key < position - o->window_left)
+        return false;
+    if (o->has_window && o->window_right != -1 && key > position + o->window_right)
+        return false;
+    const dotk_layout *const at = &o->mask_layout;
+    if (o->mask != NULL && o->mask[b * at->batch + h * at->head + i * at->row + j] == 0)
+        return false;
+    if (o->blocks != NULL && !is_listed(p, h, i - place->query, j - place->key))
+        return false;
+    return o->bias == NULL || bias_of(p, b, h, i, j) != -INFINITY;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Scores, weights, output                                                  */
+/* ------------------------------------------------------------------------- */
+
+static inline double
+scale_of(const struct problem *p)
+{
+    return p->options.has_scale ? p->options.scale : 1 / sqrt((double)p->shape.width);
+}
+
+static inline const float *
+query_row(const struct problem *p, size_t b, size_t h, size_t i)
+{
+    return p->q + ((b * p->shape.heads + h) * p->shape.queries + i) * p->shape.width;
+}
+
+/* Row j of k, or of v by its width, for query head h. */
+static inline const float *
+key_row(const struct problem *p, const float *array, size_t width, size_t b, size_t h, size_t j)
+{
+    const size_t key_head = h / (p->shape.heads / key_heads(p));
+
+    return array + ((b * key_heads(p) + key_head) * p->shape.keys + j) * width;
+}
+
+static inline double
+softcapped(const struct problem *p, double score)
+{
+    const double cap = p->options.softcap;
+
+    return cap != 0 ? cap * tanh(score / cap) : score;
+}
+
+/* What bias and slopes add to a score. */
+static inline double
+added(const struct problem *p, const struct place *place, size_t b, size_t h, size_t i, size_t j)
+{
+    const dotk_attention_options *const o = &p->options;
+    const double distance = (double)(i - place->query) + (double)place->offset -
+                            (double)(j - place->key);
+    const double slope = o->slopes != NULL ? o->slopes[h] : 0;
+
+    return (o->bias != NULL ? bias_of(p, b, h, i, j) : 0) - slope * fabs(distance);
+}
+
+/*
+ * out (E), weights (S) and the log-sum-exp of one query of one of B * H heads; without dropout.
+ * *largest, unless NULL, gets the largest |score| of a key that has more than 1e-7 of the weight.
+ */
+static inline double
+reference_row(const struct problem *p, size_t head, size_t i, double *out, double *weight,
+              double *largest)
+{
+    const size_t D = p->shape.width, E = value_width(p), S = p->shape.keys;
+    const size_t b = head / p->shape.heads, h = head % p->shape.heads;
+    const struct place place = place_of(p, b, i);
+    double most = p->options.sinks != NULL ? p->options.sinks[h] : -INFINITY;
+
+    for (size_t j = 0; j < S; j++) {
+        weight[j] = -INFINITY;
+        if (!key_counts(p, &place, b, h, i, j))
+            continue;
+        const double product = test_dot(query_row(p, b, h, i), key_row(p, p->k, D, b, h, j), D, 0);
+        weight[j] = softcapped(p, product * scale_of(p)) + added(p, &place, b, h, i, j);
+        most = fmax(most, weight[j]);
+    }
+    double sum = p->options.sinks != NULL ? exp(p->options.sinks[h] - most) : 0;
+    for (size_t j = 0; j < S; j++)
+        sum += weight[j] != -INFINITY ? exp(weight[j] - most) : 0;
+    const double lse = sum > 0 ? most + log(sum) : -INFINITY;
+    memset(out, 0, E * sizeof *out);
+    for (size_t j = 0; j < S; j++) {
+        const double score = weight[j];
+        weight[j] = score != -INFINITY ? exp(score - lse) : 0;
+        if (largest != NULL && weight[j] > 1e-7)
+            *largest = fmax(*largest, fabs(score));
+        for (size_t e = 0; score != -INFINITY && e < E; e++)
+            out[e] += weight[j] * key_row(p, p->v, E, b, h, j)[e];
+    }
+    return lse;
+}
+
 static inline double
 reference(const struct problem *p, size_t head, size_t i, double *out, double *weight)
 {
-    const size_t D = p->shape.width, E = value_width(p), S = p->shape.keys;
-    const size_t end = seen(p, head / p->shape.heads, i);
-    const float *const q = p->q + (head * p->shape.queries + i) * D;
-    const double scale = p->options.has_scale ? p->options.scale : 1 / sqrt((double)D);
-    double most = -INFINITY, sum = 0;
+    return reference_row(p, head, i, out, weight, NULL);
+}
 
-    for (size_t j = 0; j < end; j++) {
-        weight[j] = test_dot(q, p->k + (head * S + j) * D, D, NULL) * scale;
-        most = fmax(most, weight[j]);
+/* The largest |value| among the keys that count for a query. */
+static inline double
+largest_value(const struct problem *p, size_t head, size_t i)
+{
+    const size_t E = value_width(p), b = head / p->shape.heads, h = head % p->shape.heads;
+    const struct place place = place_of(p, b, i);
+    double largest = 0;
+
+    for (size_t j = 0; j < p->shape.keys; j++) {
+        const float *const value = key_row(p, p->v, E, b, h, j);
+        for (size_t e = 0; e < E && key_counts(p, &place, b, h, i, j); e++)
+            largest = fmax(largest, fabs((double)value[e]));
     }
-    memset(out, 0, E * sizeof *out);
-    for (size_t j = end; j < S; j++)
-        weight[j] = 0;
-    if (most == -INFINITY)
-        return -INFINITY;
-    for (size_t j = 0; j < end; j++)
-        sum += weight[j] = exp(weight[j] - most);
-    for (size_t j = 0; j < end; j++) {
-        weight[j] /= sum;
-        for (size_t e = 0; e < E; e++)
-            out[e] += weight[j] * p->v[(head * S + j) * E + e];
-    }
-    return most + log(sum);
+    return largest;
 }
 
 /* Compares p->out and p->lse with the reference; every 'step'th query. */
@@ -123,11 +276,8 @@ check(const struct problem *p, size_t step)
 
     for (size_t row = 0; row < heads_of(p) * L; row += step) {
         const size_t head = row / L, i = row % L;
-        const size_t end = seen(p, head / p->shape.heads, i);
         const double lse = reference(p, head, i, out, weight);
-        double largest = 0;
-        for (size_t j = 0; j < end * E; j++)
-            largest = fmax(largest, fabs((double)p->v[head * S * E + j]));
+        const double largest = largest_value(p, head, i);
         for (size_t e = 0; e < E; e++) {
             const double got = p->out[row * E + e];
             if (!(fabs(got - out[e]) <= 2e-6 * largest))
