@@ -20,10 +20,10 @@ build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) 
 tests = ctest --preset $(1)
 
 .PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan test-aarch64 bench bench-exact \
-        data bench-report lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
+        bench-attention data bench-report lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-14s", $$2; $$1 = $$2 = ""; print $$0 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-16s", $$2; $$1 = $$2 = ""; print $$0 }'
 
 run: build ## build dotk, search its documents for a question, show the worked example
 	@echo
@@ -85,6 +85,17 @@ bench-exact: ## time exact search beside faiss, USearch and numpy
 	@python3 -m venv build/peers
 	@build/peers/bin/pip -q install faiss-cpu==1.15.1 usearch==2.26.6 numpy==2.4.6 threadpoolctl==3.8.0
 	@build/peers/bin/python bench/exact.py build/release/libdotk.so
+
+# torch's build without CUDA: PyPI has the one with, its authors' own index both.
+torch = torch==2.13.0+cpu
+bench-attention: ## time attention beside PyTorch
+	@tools/install-deps build bench
+	$(call build,release)
+	@python3 -m venv build/peers
+	@build/peers/bin/pip -q install numpy==2.4.6
+	@build/peers/bin/pip -q install $(torch) 2>/dev/null || \
+	    build/peers/bin/pip -q install $(torch) --index-url https://download.pytorch.org/whl/cpu
+	@build/peers/bin/python bench/beside_torch.py build/release/libdotk.so
 
 data: ## the sets of DOTK_DATA as files that dotk reads, in build/data
 	@tools/install-deps build bench

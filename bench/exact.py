@@ -21,9 +21,7 @@ Otherwise bench/results/exact.json is written. --quick takes a tenth of the rows
 of some sets writes anything.
 """
 import datetime
-import importlib.machinery
 import importlib.metadata
-import importlib.util
 import json
 import os
 import pathlib
@@ -34,7 +32,7 @@ import time
 import rivals
 import numpy as np
 from exact_tables import impossible
-from library import CLUSTERS, DOT, L2, METRICS, UNIFORM, DotkIndex, Library, constant
+from library import CLUSTERS, DOT, L2, METRICS, UNIFORM, DotkIndex, Library, bench_run, constant
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = ROOT / "build" / "data"    # what tools/prepare-data makes
@@ -282,18 +280,10 @@ class Bench:
         plain.close()
 
 
-def bench_run():
-    """bench/run as a module: it knows the machine and the commit."""
-    loader = importlib.machinery.SourceFileLoader("run", str(ROOT / "bench" / "run"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
-    loader.exec_module(module)
-    return module
-
-
 def main(path, names, quick):
     library, run, found, start = Library(path), bench_run(), [], time.monotonic()
     contexts = [library.context(threads) for threads in THREADS]
-    machines = [library.machine(context) for context in contexts]
+    machines = [library.machine(context, fma_seconds=0.2) for context in contexts]
     commit = run.commit()
     for data in sets(library, 10 if quick else 1, names):
         print(f"{data.name}: {data.rows.shape[0]} x {data.rows.shape[1]}", file=sys.stderr)

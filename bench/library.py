@@ -1,19 +1,23 @@
-"""library.py: the functions of libdotk.so that bench/exact.py calls, through ctypes.
+"""library.py: libdotk.so through ctypes, as bench/exact.py and bench/beside_torch.py call it.
 
 Structures and constants are read from include/dotk, so that a field more there is one more here.
 """
 import ctypes
+import importlib.machinery
+import importlib.util
 import pathlib
 import re
 import sys
 
 import numpy as np
 
-INCLUDE = pathlib.Path(__file__).resolve().parent.parent / "include" / "dotk"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+INCLUDE = ROOT / "include" / "dotk"
 HEADERS = re.sub(r"/\*.*?\*/", "", "".join((INCLUDE / name).read_text() for name in (
-    "base.h", "search.h", "machine.h")), flags=re.DOTALL)
+    "base.h", "search.h", "attention.h", "machine.h")), flags=re.DOTALL)
 TYPES = {"size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32,
-         "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double}
+         "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,
+         "float": ctypes.c_float}
 
 
 def structure(name):
@@ -21,7 +25,7 @@ def structure(name):
     fields = []
     for line in re.search(rf"struct {name} {{(.*?)}}", HEADERS, re.DOTALL)[1].split(";")[:-1]:
         if "*" in line:
-            kind, names = ctypes.c_void_p, [re.search(r"\*\s*(\w+)", line)[1]]
+            kind, names = ctypes.c_void_p, re.findall(r"\*\s*(\w+)", line)
         else:
             first, rest = line.split(None, 1)
             kind, names = TYPES.get(first, ctypes.c_int), rest.split(",")
@@ -35,6 +39,7 @@ def constant(name):
     return int(found[1]) if found else None
 
 
+Layout = TYPES["dotk_layout"] = structure("dotk_layout")
 ContextOptions = structure("dotk_context_options")
 IndexOptions = structure("dotk_index_options")
 Filter = structure("dotk_filter")
@@ -43,6 +48,10 @@ SearchParams = structure("dotk_search_params")
 MachineOptions = structure("dotk_machine_options")
 Reading = structure("dotk_machine_reading")
 GenerateOptions = structure("dotk_generate_options")
+AttentionShape = structure("dotk_attention_shape")
+AttentionOptions = structure("dotk_attention_options")
+AttentionStats = structure("dotk_attention_stats")
+AttentionBlocks = structure("dotk_attention_blocks")
 
 DOT, L2 = constant("DOTK_METRIC_DOT"), constant("DOTK_METRIC_L2")
 METRICS = ("dot", "cosine", "l2")
@@ -77,10 +86,10 @@ class Library:
                   ctypes.byref(out))
         return out
 
-    def machine(self, context):
+    def machine(self, context, **chosen):
         out = ctypes.c_void_p()
-        self.call("dotk_machine_create", context,
-                  ctypes.byref(options(MachineOptions, fma_seconds=0.2)), ctypes.byref(out))
+        self.call("dotk_machine_create", context, ctypes.byref(options(MachineOptions, **chosen)),
+                  ctypes.byref(out))
         return out
 
     def reading(self, machine):
@@ -132,3 +141,11 @@ class DotkIndex:
 
     def close(self):
         self.library.library.dotk_index_destroy(self.index)
+
+
+def bench_run():
+    """bench/run as a module: it knows the machine and the commit."""
+    loader = importlib.machinery.SourceFileLoader("run", str(ROOT / "bench" / "run"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
+    loader.exec_module(module)
+    return module
