@@ -52,15 +52,6 @@
 extern "C" {
 #endif
 
-/*
- * Where a (B, H, rows, width) array lies: element strides; the width is contiguous. 0 stands
- * for "one after the other": row = width, head = rows * row, batch = heads * head. An array
- * that lies as (B, rows, H, width) has row = H * width, head = width, batch = rows * row.
- */
-typedef struct dotk_layout {
-    size_t batch, head, row;
-} dotk_layout;
-
 /* What one call did. */
 typedef struct dotk_attention_stats {
     uint64_t pairs;     /* query-key pairs that a mask or length did not exclude               */

@@ -5,6 +5,7 @@
  *     dotk_allocator ........... where memory comes from
  *     dotk_context ............. threads, progress, cancelling
  *     dotk_store ............... what numbers are stored as
+ *     dotk_layout .............. where an array of heads lies
  *     dotk_version ............. of the library that is running
  *
  * Rules stated once, for all headers:
@@ -115,6 +116,15 @@ typedef enum dotk_store {
 
 /* Returns "f32", "f16", "bf16" or "int8"; NULL for any other value. Threads: pure. */
 DOTK_API const char *dotk_store_name(dotk_store store);
+
+/*
+ * Where a (B, H, rows, width) array lies: element strides; the width is contiguous. 0 stands
+ * for "one after the other": row = width, head = rows * row, batch = heads * head. An array
+ * that lies as (B, rows, H, width) has row = H * width, head = width, batch = rows * row.
+ */
+typedef struct dotk_layout {
+    size_t batch, head, row;
+} dotk_layout;
 
 /* ------------------------------------------------------------------------- */
 /*  Contexts: threads, progress, cancelling                                  */
