@@ -22,8 +22,9 @@ static const struct {
     const char *name, *what;
 } environment[] = {
     {"DOTK_THREADS", "threads to work on, where --threads is not given"},
-    {"DOTK_ISA",
-     "instruction set: portable, avx2, avx512, avx512vnni, neon or neondot (default: the best)"},
+    {"DOTK_ISA", "instruction set: portable, avx2, avx512, avx512vnni, avx512bf16, neon or neondot "
+                 "(default: the "
+                 "best)"},
     {"NO_COLOR", "not empty: no colours and no progress bar"},
 };
 #define ENVIRONMENT_COUNT (sizeof(environment) / sizeof(environment[0]))

@@ -149,8 +149,8 @@ typedef struct dotk_context_options {
     size_t struct_size;      /* set by DOTK_CONTEXT_OPTIONS_INIT                        */
     uint32_t threads;        /* 0: $DOTK_THREADS if set, else one for each usable CPU   */
     const char *isa;         /* NULL: $DOTK_ISA if set, else the best the CPU has.      */
-                             /* "portable", "avx2", "avx512", "avx512vnni", "neon",     */
-                             /* "neondot": that one.                                    */
+                             /* "portable", "avx2", "avx512", "avx512vnni",             */
+                             /* "avx512bf16", "neon", "neondot": that one.              */
                              /* Copied.                                                 */
     dotk_progress *progress; /* NULL: none                                              */
     void *progress_user;     /* first argument of progress                              */

@@ -31,11 +31,13 @@ typedef struct dotk_machine_options {
     size_t read_bytes;  /* size of the buffer that is read; 0: 1 GiB. Of data that fits a cache */
                         /* the yardstick is a buffer of the same size                           */
     double fma_seconds; /* length of an FMA reading, up to 60; 0: 0.5                           */
+    int32_t bf16;       /* 1: FMA readings multiply bf16 and sum in f32, where the instruction  */
+                        /* set can; elsewhere f32, as always                                    */
 } dotk_machine_options;
 
 #define DOTK_MACHINE_OPTIONS_INIT                                                                  \
     {                                                                                              \
-        sizeof(dotk_machine_options), 0, 0                                                         \
+        sizeof(dotk_machine_options), 0, 0, 0                                                      \
     }
 
 /*
@@ -54,10 +56,10 @@ DOTK_API void dotk_machine_destroy(dotk_machine *machine);
 
 typedef struct dotk_machine_reading {
     double read;           /* bytes a second: the best of 5 passes over the buffer            */
-    double fma;            /* f32 flop a second; with T threads the larger of the reading on  */
-                           /* all of them and T times that on one, as neighbours on a shared  */
-                           /* machine make the former jump                                    */
-    double fma_one_thread; /* f32 flop a second of the calling thread                         */
+    double fma;            /* flop a second, of f32 or bf16; with T threads the larger of the */
+                           /* reading on all of them and T times that on one, as neighbours   */
+                           /* on a shared machine make the former jump                        */
+    double fma_one_thread; /* flop a second of the calling thread                             */
     double clock;          /* cycles a second just then, from a chain of dependent additions  */
 } dotk_machine_reading;
 

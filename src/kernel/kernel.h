@@ -219,7 +219,7 @@ const char *dk_kernels_environment(void);
 /* Table i of those this CPU can run, weakest first; NULL past the end. For tests. */
 const struct dk_kernels *dk_kernels_at(size_t i);
 
-/* The names in isa.def, for messages: "portable, avx2, avx512, avx512vnni". */
+/* The names in isa.def, for messages: "portable, avx2, avx512, avx512vnni, avx512bf16". */
 const char *dk_kernels_names(void);
 
 #endif /* DOTK_KERNEL_KERNEL_H */

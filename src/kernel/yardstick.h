@@ -19,7 +19,12 @@ typedef uint64_t dk_read_fn(const void *bytes, size_t size);
  * 'steps' times a fused multiply-add in each of many independent accumulators: enough of them
  * to cover the instruction's latency, few enough to stay in registers.
  */
-typedef float dk_fma_f32_fn(size_t steps);
+typedef float dk_fma_fn(size_t steps);
+
+struct dk_fma {
+    dk_fma_fn *run;
+    size_t flop; /* of one step: an FMA is two */
+};
 
 /* 'count' (a multiple of 16) integer additions, each needing the one before: a cycle each. */
 typedef uint64_t dk_adds_fn(uint64_t count);
@@ -27,8 +32,8 @@ dk_adds_fn dk_adds_portable; /* of every instruction set */
 
 struct dk_yardstick_kernels {
     dk_read_fn *read;
-    dk_fma_f32_fn *fma_f32;
-    size_t fma_flop; /* of one step of fma_f32: an FMA is two */
+    struct dk_fma fma_f32;
+    struct dk_fma fma_bf16; /* products of bf16, summed in f32: fma_f32 where they are widened */
     dk_adds_fn *adds;
 };
 

@@ -29,6 +29,7 @@ static const size_t GIB = (size_t)1 << 30;
 struct dotk_machine {
     dotk_context *context;
     const struct dk_yardstick_kernels *kernels;
+    const struct dk_fma *fma;
     unsigned char *buffer;
     size_t units; /* of DK_READ_UNIT bytes */
     size_t pieces, rounds;
@@ -85,7 +86,7 @@ fma_slice(void *arg, size_t task, size_t slot)
     const struct job *const job = arg;
 
     (void)task;
-    job->result[slot].sum += job->machine->kernels->fma_f32(job->machine->slice_steps);
+    job->result[slot].sum += job->machine->fma->run(job->machine->slice_steps);
 }
 
 static dotk_status
@@ -109,13 +110,13 @@ measure_read(struct dk_call *call, struct job *job, double *bytes_per_second)
 
 /* How many FMA steps take a slice's time, from a run that is long enough to trust. */
 static size_t
-steps_of_a_slice(const struct dk_yardstick_kernels *kernels)
+steps_of_a_slice(const struct dk_fma *fma)
 {
     volatile float sum = 0;
 
     for (size_t steps = 1024;; steps *= 2) {
         const double start = dk_seconds();
-        sum = sum + kernels->fma_f32(steps);
+        sum = sum + fma->run(steps);
         const double seconds = dk_seconds() - start;
         if (seconds > 1e-3)
             return (size_t)((double)steps / (seconds * SLICES_PER_SECOND)) + 1;
@@ -127,7 +128,7 @@ static dotk_status
 measure_fma(struct dk_call *call, struct job *job, size_t tasks, double *flop_per_second)
 {
     const struct dotk_machine *const machine = job->machine;
-    const double flop = (double)machine->slice_steps * (double)machine->kernels->fma_flop;
+    const double flop = (double)machine->slice_steps * (double)machine->fma->flop;
     const double start = dk_seconds();
     double slices = 0, seconds;
 
@@ -240,18 +241,21 @@ dotk_machine_create(dotk_context *context, const dotk_machine_options *options, 
     const size_t wanted = options->read_bytes != 0 ? options->read_bytes : GIB;
     const size_t units = (wanted - 1) / DK_READ_UNIT + 1;
     const size_t in_large = LARGE_FROM / DK_READ_UNIT;
+    const struct dk_yardstick_kernels *const yardstick = kernels->yardstick;
+    const struct dk_fma *const fma = options->bf16 ? &yardstick->fma_bf16 : &yardstick->fma_f32;
     dotk_machine *const machine = dk_alloc(sizeof *machine);
     if (machine == NULL)
         return dk_fail_memory(sizeof *machine, "yardsticks");
     *machine = (dotk_machine){
         .context = context,
-        .kernels = kernels->yardstick,
+        .kernels = yardstick,
+        .fma = fma,
         .buffer = dk_alloc_array(units, DK_READ_UNIT),
         .units = units,
         .pieces = dotk_context_threads(context) * (size_t)(units < in_large ? 1 : PIECES),
         .rounds = units < in_large ? in_large / units + 1 : 1,
         .fma_seconds = options->fma_seconds > 0 ? options->fma_seconds : 0.5,
-        .slice_steps = steps_of_a_slice(kernels->yardstick),
+        .slice_steps = steps_of_a_slice(fma),
     };
     const dotk_status status = machine->buffer == NULL
                                    ? dk_fail_memory(wanted, "the buffer to read")

@@ -24,6 +24,14 @@ has_f16c(void)
 
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
 }
+
+static bool
+has_avx512bf16(void)
+{
+    unsigned eax, ebx, ecx, edx;
+
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1 << 5) != 0;
+}
 #endif
 
 unsigned
@@ -40,6 +48,8 @@ dk_cpu_features(void)
         features |= DK_CPU_AVX512;
     if ((features & DK_CPU_AVX512) && __builtin_cpu_supports("avx512vnni"))
         features |= DK_CPU_VNNI;
+    if ((features & DK_CPU_VNNI) && has_avx512bf16())
+        features |= DK_CPU_BF16;
 #elif defined(__aarch64__)
     if (getauxval(AT_HWCAP) & HAS_DOT)
         features |= DK_CPU_DOT;

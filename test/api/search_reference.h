@@ -147,7 +147,7 @@ reference_assert(dotk_metric metric, const struct reference_hit *sorted, size_t 
 
 static const dotk_metric metrics[] = {DOTK_METRIC_DOT, DOTK_METRIC_COSINE, DOTK_METRIC_L2};
 
-enum { METRICS = 3, THREADS = 3, ISAS = 4 };
+enum { METRICS = 3, THREADS = 3, ISAS = 5 };
 
 /*
  * The process's ISA ($DOTK_ISA) on 1, 2 and 4 threads, and no context: context_count of them.
@@ -159,7 +159,8 @@ static size_t context_count, all_count;
 static inline int
 create_contexts(void **unused)
 {
-    static const char *const isas[ISAS] = {"portable", "avx2", "avx512", "avx512vnni"};
+    static const char *const isas[ISAS] = {"portable", "avx2", "avx512", "avx512vnni",
+                                           "avx512bf16"};
     static const uint32_t threads[THREADS] = {1, 2, 4};
     dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
 

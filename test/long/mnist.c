@@ -218,7 +218,7 @@ static bool
 run(dotk_metric metric, const dotk_vectors *base, const dotk_vectors *queries,
     const int16_t *base_pixels, const double *squares, const int16_t *query_pixels)
 {
-    static const char *const isas[] = {"avx2", "avx512", "avx512vnni", "neon"};
+    static const char *const isas[] = {"avx2", "avx512", "avx512vnni", "avx512bf16", "neon"};
     const size_t entries = queries->rows * K;
     struct answer portable, other;
     double worst;

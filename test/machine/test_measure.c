@@ -70,7 +70,10 @@ read_kernels_read_every_word(void **state)
     test_guarded_free(&guarded);
 }
 
-/* Sums that all end at the fixed point of s -> 0.999 s + 0.001 were all multiplied and added. */
+/*
+ * Sums that all end at the fixed point of s -> 0.999 s + 0.001 were all multiplied and added; so
+ * were those of bf16 that grow by two a step, of two products, where what comes is the mean.
+ */
 static void
 fma_kernels_do_their_steps(void **state)
 {
@@ -78,10 +81,13 @@ fma_kernels_do_their_steps(void **state)
 
     (void)state;
     for (size_t isa = 0; (kernels = dk_kernels_at(isa)) != NULL; isa++) {
-        const double sums = (double)kernels->yardstick->fma_flop / 2;
-        assert_true(sums >= 12);
-        assert_true(fabs(kernels->yardstick->fma_f32(40000) - sums) < 0.01 * sums);
-        assert_true(kernels->yardstick->fma_f32(1) > 0.9 * sums); /* starts above 1 */
+        const struct dk_fma fma[] = {kernels->yardstick->fma_f32, kernels->yardstick->fma_bf16};
+        for (int i = 0; i < 2; i++) {
+            const double sums = (double)fma[i].flop / 2;
+            assert_true(sums >= 12);
+            assert_true(fabs(fma[i].run(40000) - sums) < 0.01 * sums);
+            assert_true(fma[i].run(1) > 0.9 * sums); /* starts above 1 */
+        }
     }
 }
 
@@ -177,7 +183,7 @@ failing_allocations_are_reported(void **state)
 }
 
 struct work {
-    const struct dk_yardstick_kernels *kernels;
+    struct dk_fma fma;
     size_t calls, fail_at;
     float sum;
 };
@@ -191,25 +197,26 @@ multiply(void *user)
 
     if (++work->calls == work->fail_at)
         return DOTK_IO;
-    work->sum += work->kernels->fma_f32(STEPS);
+    work->sum += work->fma.run(STEPS);
     return DOTK_OK;
 }
 
 /* The FMA yardstick timed as if it were a program: it reaches itself, and half of it a half. */
 static void
-fractions_are_of_the_yardsticks(void **state)
+check_fractions(bool bf16)
 {
     dotk_machine_options options = DOTK_MACHINE_OPTIONS_INIT;
-    struct work work = {.kernels = dk_kernels_select(NULL)->yardstick};
-    const double flop = (double)STEPS * (double)work.kernels->fma_flop;
+    const struct dk_yardstick_kernels *const kernels = dk_kernels_select(NULL)->yardstick;
+    struct work work = {.fma = bf16 ? kernels->fma_bf16 : kernels->fma_f32};
+    const double flop = (double)STEPS * (double)work.fma.flop;
     const dotk_timed timed[2] = {{multiply, &work, flop, 1e6}, {multiply, &work, flop / 2, 0}};
     dotk_timing timing[2];
     dotk_machine_reading reading;
     dotk_machine *machine;
 
-    (void)state;
     options.read_bytes = 1 << 16;
     options.fma_seconds = 0.02;
+    options.bf16 = bf16;
     assert_ok(dotk_machine_create(NULL, &options, &machine));
     assert_ok(dotk_machine_time(machine, timed, 2, 5, timing, &reading));
     for (int i = 0; i < 2; i++) {
@@ -235,6 +242,14 @@ fractions_are_of_the_yardsticks(void **state)
     assert_status(dotk_machine_time(machine, NULL, 2, 5, timing, NULL), DOTK_BAD_ARGUMENT);
     assert_status(dotk_machine_time(machine, timed, 2, SIZE_MAX / 4, timing, NULL), DOTK_NO_MEMORY);
     dotk_machine_destroy(machine);
+}
+
+static void
+fractions_are_of_the_yardsticks(void **state)
+{
+    (void)state;
+    check_fractions(false);
+    check_fractions(true);
 }
 
 int

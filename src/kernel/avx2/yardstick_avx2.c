@@ -62,7 +62,7 @@ fma_f32_avx2(size_t steps)
 
 const struct dk_yardstick_kernels dk_yardstick_avx2 = {
     .read = read_avx2,
-    .fma_f32 = fma_f32_avx2,
-    .fma_flop = 2 * LANES * ACCUMULATORS,
+    .fma_f32 = {fma_f32_avx2, 2 * LANES *ACCUMULATORS},
+    .fma_bf16 = {fma_f32_avx2, 2 * LANES *ACCUMULATORS},
     .adds = dk_adds_portable,
 };

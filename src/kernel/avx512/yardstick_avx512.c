@@ -9,10 +9,10 @@
 
 #define TARGET DK_TARGET("avx512f")
 
-enum { ACCUMULATORS = 12, LANES = 16, LOADS = 8 };
+enum { LANES = 16, ACCUMULATORS = DK_FMA_FLOP_AVX512 / 2 / LANES, LOADS = 8 };
 
-static TARGET uint64_t
-read_avx512(const void *bytes, size_t size)
+TARGET uint64_t
+dk_read_avx512(const void *bytes, size_t size)
 {
     const __m512i *vector = bytes;
     __m512i seen[LOADS];
@@ -34,8 +34,8 @@ read_avx512(const void *bytes, size_t size)
     return all;
 }
 
-static TARGET float
-fma_f32_avx512(size_t steps)
+TARGET float
+dk_fma_f32_avx512(size_t steps)
 {
     const __m512 factor = _mm512_set1_ps(0.999f), term = _mm512_set1_ps(0.001f);
     __m512 sum[ACCUMULATORS];
@@ -60,8 +60,8 @@ fma_f32_avx512(size_t steps)
 }
 
 const struct dk_yardstick_kernels dk_yardstick_avx512 = {
-    .read = read_avx512,
-    .fma_f32 = fma_f32_avx512,
-    .fma_flop = 2 * LANES * ACCUMULATORS,
+    .read = dk_read_avx512,
+    .fma_f32 = {dk_fma_f32_avx512, DK_FMA_FLOP_AVX512},
+    .fma_bf16 = {dk_fma_f32_avx512, DK_FMA_FLOP_AVX512},
     .adds = dk_adds_portable,
 };

@@ -6,8 +6,6 @@
 const struct dk_kernels dk_kernels_avx512vnni = {
     .isa = "avx512vnni",
     DK_AVX512_LINES,
-    .screen_i8 = dk_screen_i8_avx512vnni,
-    .screen_i8_name = "screen_i8_avx512vnni",
-    .screen_i4 = dk_screen_i4_avx512vnni,
-    .screen_i4_name = "screen_i4_avx512vnni",
+    DK_AVX512VNNI_LINES,
+    .yardstick = &dk_yardstick_avx512,
 };

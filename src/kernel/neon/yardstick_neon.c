@@ -54,7 +54,7 @@ fma_f32_neon(size_t steps)
 
 const struct dk_yardstick_kernels dk_yardstick_neon = {
     .read = read_neon,
-    .fma_f32 = fma_f32_neon,
-    .fma_flop = 2 * LANES * ACCUMULATORS,
+    .fma_f32 = {fma_f32_neon, 2 * LANES *ACCUMULATORS},
+    .fma_bf16 = {fma_f32_neon, 2 * LANES *ACCUMULATORS},
     .adds = dk_adds_portable,
 };

@@ -80,7 +80,7 @@ dk_adds_portable(uint64_t count)
 
 const struct dk_yardstick_kernels dk_yardstick_portable = {
     .read = read_portable,
-    .fma_f32 = fma_f32_portable,
-    .fma_flop = 2 * LANES * ACCUMULATORS,
+    .fma_f32 = {fma_f32_portable, 2 * LANES *ACCUMULATORS},
+    .fma_bf16 = {fma_f32_portable, 2 * LANES *ACCUMULATORS},
     .adds = dk_adds_portable,
 };
