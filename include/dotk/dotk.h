@@ -8,6 +8,7 @@
 
 #include <dotk/attention.h>
 #include <dotk/base.h>
+#include <dotk/cache.h>
 #include <dotk/dense.h>
 #include <dotk/io.h>
 #include <dotk/machine.h>
