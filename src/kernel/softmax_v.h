@@ -51,6 +51,20 @@ enum {
 #define DK_EXP2_C4 0x1.3d0c52p-7f
 #define DK_EXP2_C5 0x1.5c08e4p-10f
 
+/*
+ * c tanh(s / c), x = s / c: below DK_TANH_LIMIT it is s - s x^2 h(x^2), so that small scores keep
+ * their digits, h being minimax of degree 4 (3.3e-8 of tanh); above, |c - 2 c / (e^(2 |x|) + 1)|.
+ * Within 3e-7 of itself on every ISA. DK_TANH_MOST is a 2 |x| log2(e) from which on it is c.
+ */
+#define DK_TANH_LIMIT     0.75f
+#define DK_TANH_H0        0x1.5554a4p-2f
+#define DK_TANH_H1        -0x1.10ed5ap-3f
+#define DK_TANH_H2        0x1.b55f7cp-5f
+#define DK_TANH_H3        -0x1.4230a0p-6f
+#define DK_TANH_H4        0x1.3892c6p-8f
+#define DK_TANH_TWO_LOG2E 0x1.715476p+1f
+#define DK_TANH_MOST      64.0f
+
 /* A lane's weights of one panel may sum to this before m moves. */
 #define DK_WEIGHT_LIMIT 256.0f
 
@@ -65,21 +79,28 @@ struct dk_softmax_rows {
  * the next panels, if there are more, as if each had a call of its own.
  *
  *     query    (rows, dim), dense, multiplied by scale * log2(e)
+ *     softcap  0: none; else every score s becomes softcap * tanh(s / softcap), which is finite
+ *              for an infinite s
+ *     bias     NULL, or bias[r][c] is added to the score of key c for row r, after softcap
  *     keep     NULL: every key counts; else key c counts for row r when bit c of keep[r] is set
  *     weight   receives weight[r][column .. column + cols - 1], 0 for keys that do not count;
  *              columns before that hold the weights of the block's earlier panels
  *     output   (rows, output_stride): sums so far, which follow m
  *
  * Promises of the caller: rows is 1 .. 6, cols is 16, 32, 48 or 64, column a multiple of 64;
- * panels is 1, or up to what is left of the block when cols is 64 and keep NULL;
- * panel, weight and output are 64-byte aligned, output_stride is a multiple of 16; query and
- * panel are readable for exactly what the shapes say. Keys that do not count may hold anything.
- * A score that counts and is NaN or +infinity makes the row's max and sums NaN.
+ * panels is 1, or up to what is left of the block when cols is 64 and keep and bias
+ * are NULL; softcap is 0 or in 2^-126 .. 2^126; panel, bias, weight and output are 64-byte
+ * aligned, output_stride is a multiple of 16; query and panel are readable for exactly what the
+ * shapes say. Keys that do not count may hold anything, and their biases too. A score, capped and
+ * biased, that counts and is NaN or +infinity makes the row's max and sums NaN; one of -infinity
+ * has weight 0.
  */
 struct dk_weigh {
     const float *query;
     size_t rows, dim, cols, panels;
     const float *panel;
+    float softcap;
+    const float (*bias)[DK_PANEL];
     const uint64_t *keep;
     size_t column;
     float (*weight)[DK_ATTEND_BLOCK];

@@ -11,11 +11,13 @@
 
 enum { ROWS = DK_ATTEND_ROWS, BLOCK = DK_ATTEND_BLOCK };
 
-/* Everything a tile has; queries, panel and values end at unmapped pages. */
+/* Everything a tile has; queries, panels, biases and values end at unmapped pages. */
 struct tile {
     size_t rows, dim, width, stride;
-    struct test_guarded query_guarded, panel_guarded;
+    struct test_guarded query_guarded, panel_guarded, bias_guarded;
     float *query, *panel; /* 4 panels */
+    float softcap;
+    float (*bias)[DK_PANEL]; /* NULL or ROWS rows for each panel */
     float (*weight)[BLOCK];
     struct dk_softmax_rows *softmax;
     float *output;
@@ -58,9 +60,23 @@ make_tile(size_t rows, size_t dim, size_t width, float size, uint64_t *seed)
     return tile;
 }
 
+/* Gives the tile biases: normals times 'size'. */
+static void
+add_bias(struct tile *tile, float size, uint64_t *seed)
+{
+    const size_t count = (3 * ROWS + tile->rows) * DK_PANEL;
+
+    tile->bias = (float(*)[DK_PANEL])test_guarded_floats(&tile->bias_guarded, count);
+    test_random_normals(seed, tile->bias[0], count);
+    for (size_t i = 0; i < count; i++)
+        tile->bias[0][i] *= size;
+}
+
 static void
 drop_tile(struct tile *tile)
 {
+    if (tile->bias_guarded.pages != NULL)
+        test_guarded_free(&tile->bias_guarded);
     test_guarded_free(&tile->query_guarded);
     test_guarded_free(&tile->panel_guarded);
     free(tile->weight);
@@ -79,6 +95,8 @@ weigh_panels(const struct dk_kernels *kernels, const struct tile *tile, size_t p
         .cols = cols,
         .panels = panels,
         .panel = tile->panel + panel * DK_PANEL * tile->dim,
+        .softcap = tile->softcap,
+        .bias = tile->bias != NULL ? tile->bias + panel * ROWS : NULL,
         .keep = keep,
         .column = panel * DK_PANEL,
         .weight = tile->weight,
@@ -95,18 +113,27 @@ weigh(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, s
     weigh_panels(kernels, tile, panel, 1, cols, keep);
 }
 
+/* The score of row r and a key, and a bound of a kernel's error. */
 static double
-score(const struct tile *tile, size_t r, size_t key, double *magnitude)
+score(const struct tile *tile, size_t r, size_t key, double *error)
 {
     const float *const panel = tile->panel + key / DK_PANEL * DK_PANEL * tile->dim;
-    double sum = 0;
+    double sum = 0, magnitude = 0;
 
-    *magnitude = 0;
     for (size_t d = 0; d < tile->dim; d++) {
         const double product = (double)tile->query[r * tile->dim + d] *
                                panel[d * DK_PANEL + key % DK_PANEL];
         sum += product;
-        *magnitude += fabs(product);
+        magnitude += fabs(product);
+    }
+    *error = (double)(tile->dim + 1) * 0x1p-24 * magnitude;
+    if (tile->softcap != 0) {
+        sum = tile->softcap * tanh(sum / tile->softcap);
+        *error += 3e-7 * fabs(sum); /* tanh does not magnify the error before it */
+    }
+    if (tile->bias != NULL) {
+        sum += tile->bias[key / DK_PANEL * ROWS + r][key % DK_PANEL];
+        *error += 0x1p-24 * fabs(sum);
     }
     return sum;
 }
@@ -119,16 +146,15 @@ check_weights(const char *isa, const struct tile *tile, size_t keys, const uint6
         const double m = tile->softmax->max[r];
         double sum = 0, got_sum = 0, sum_bound = 0, highest = -INFINITY;
         for (size_t j = 0; j < keys; j++) {
-            double magnitude;
-            const double s = score(tile, r, j, &magnitude), got = tile->weight[r][j];
+            double score_error;
+            const double s = score(tile, r, j, &score_error), got = tile->weight[r][j];
             if (keep != NULL && (keep[j / DK_PANEL * ROWS + r] >> j % 64 & 1) == 0) {
                 assert_true(got == 0);
                 continue;
             }
             /* the score's error and that of subtracting m, as exponents; 2^x; underflow */
             const double want = exp2(s - m);
-            const double error = (double)(tile->dim + 1) * 0x1p-24 * magnitude +
-                                 fabs(s - m) * 0x1p-24;
+            const double error = s == -INFINITY ? 0 : score_error + fabs(s - m) * 0x1p-24;
             const double bound = want * (exp2(error) - 1 + 4e-7) + 0x1p-126;
             if (!(fabs(got - want) <= bound))
                 fail_msg("%s: rows %zu dim %zu: weight of row %zu key %zu is %.9g, want %.9g +- "
@@ -213,6 +239,97 @@ test_masked_weights(void **state)
     }
 }
 
+/* Softcap, bias and mask together: the last excludes whatever the others make. */
+static void
+test_adjusted_weights(void **state)
+{
+    static const size_t dims[] = {1, 7, 64, 256, 300};
+    static const float caps[] = {0, 0.7f, 3, 72.13f, 1e4f};
+    const struct dk_kernels *kernels;
+    uint64_t seed = 8;
+
+    (void)state;
+    for (size_t k = 0; (kernels = dk_kernels_at(k)) != NULL; k++) {
+        for (size_t round = 0; round < 240; round++) {
+            struct tile tile = make_tile(1 + round % ROWS, dims[round / 6 % 5], 20,
+                                         round / 6 % 4 == 0 ? 40 : 3, &seed);
+            uint64_t keep[4 * ROWS];
+            tile.softcap = caps[test_random_below(&seed, 5)];
+            if (round / 6 % 3 != 0)
+                add_bias(&tile, round / 6 % 3 == 1 ? 1 : 50, &seed);
+            for (size_t i = 0; i < 4 * ROWS; i++)
+                keep[i] = test_random(&seed) | test_random(&seed);
+            for (size_t i = 0; i < 40 && tile.bias != NULL; i++) {
+                const size_t row = test_random_below(&seed, 3 * ROWS + tile.rows);
+                const size_t c = test_random_below(&seed, DK_PANEL);
+                if (i % 2 == 0) {
+                    tile.bias[row][c] = -INFINITY; /* weight 0 with and without a mask */
+                } else if (round % 2 == 0) {
+                    tile.bias[row][c] = i % 4 == 1 ? NAN : INFINITY;
+                    keep[row] &= ~(UINT64_C(1) << c);
+                }
+            }
+            if (tile.bias == NULL && round % 2 == 1) {
+                weigh_panels(kernels, &tile, 0, 1, DK_PANEL, NULL);
+                weigh_panels(kernels, &tile, 1, 3, DK_PANEL, NULL);
+            } else {
+                for (size_t panel = 0; panel < 4; panel++)
+                    weigh(kernels, &tile, panel, DK_PANEL,
+                          round % 2 == 0 ? keep + panel * ROWS : NULL);
+            }
+            check_weights(kernels->isa, &tile, BLOCK, round % 2 == 0 ? keep : NULL);
+            drop_tile(&tile);
+        }
+    }
+}
+
+/*
+ * How close softcap comes, made visible by a bias that takes the capped score away again: what is
+ * left is the error. Two thirds of the scores are small against the cap.
+ */
+static void
+test_softcap(void **state)
+{
+    const struct dk_kernels *kernels;
+
+    (void)state;
+    for (size_t k = 0; (kernels = dk_kernels_at(k)) != NULL; k++) {
+        for (size_t rows = 1; rows <= ROWS; rows += ROWS - 1) {
+            uint64_t seed = 9;
+            struct tile tile = make_tile(rows, 1, 1, 1, &seed);
+            add_bias(&tile, 0, &seed);
+            tile.softcap = 72.13f;
+            for (size_t r = 0; r < rows; r++)
+                tile.query[r] = r % 2 == 0 ? 1 : -1;
+            for (size_t j = 0; j < BLOCK; j++) {
+                float *const s = &tile.panel[j];
+                *s = ldexpf((float)(j % 2 == 0 ? 1 : -1) * (1 + (float)(j % 16) / 16),
+                            (int)(j / 16) - 5);
+                if (j % 85 == 84)
+                    *s = j % 2 == 0 ? INFINITY : -INFINITY;
+                for (size_t r = 0; r < rows; r++)
+                    tile.bias[j / DK_PANEL * ROWS + r][j % DK_PANEL] = (float)-(
+                        tile.softcap * tanh((double)tile.query[r] * *s / tile.softcap));
+            }
+            for (size_t panel = 0; panel < 4; panel++)
+                weigh(kernels, &tile, panel, DK_PANEL, NULL);
+            for (size_t r = 0; r < rows; r++) {
+                for (size_t j = 0; j < BLOCK; j++) {
+                    const double bias = tile.bias[j / DK_PANEL * ROWS + r][j % DK_PANEL];
+                    const double raw = (double)tile.query[r] * tile.panel[j];
+                    const double want = tile.softcap * tanh(raw / tile.softcap);
+                    const double left = log2(tile.weight[r][j]) + tile.softmax->max[r];
+                    const double small = fabs(raw) < 0.2 * tile.softcap ? 1e-7 : 3e-7;
+                    if (!(fabs(left - (want + bias)) <= small * fabs(want) + 6e-7))
+                        fail_msg("%s: the capped score of %g is off by %g", kernels->isa, raw,
+                                 left - (want + bias));
+                }
+            }
+            drop_tile(&tile);
+        }
+    }
+}
+
 /* What row r holds after one panel. */
 struct row_state {
     float max, sum[DK_ATTEND_LANES], weight[DK_PANEL];
@@ -240,6 +357,9 @@ test_rows_are_independent(void **state)
         for (size_t round = 0; round < 120; round++) {
             struct tile all = make_tile(ROWS, 40, 16, 2, &seed);
             const size_t wild = test_random_below(&seed, ROWS);
+            all.softcap = round % 3 == 1 ? 2 : 0;
+            if (round % 4 == 3)
+                add_bias(&all, 3, &seed);
             uint64_t keep[ROWS];
             for (size_t d = 0; d < 40; d++) {
                 float *const q = &all.query[wild * 40 + d];
@@ -259,7 +379,7 @@ test_rows_are_independent(void **state)
                 for (size_t r = 0; r < ROWS; r++)
                     states[r][panel] = row_state(&all, r, panel);
             }
-            if (mask == NULL) { /* all panels in one call */
+            if (mask == NULL && all.bias == NULL) { /* all panels in one call */
                 begin(&all);
                 weigh_panels(kernels, &all, 0, 1 + round % 4, DK_PANEL, NULL);
                 for (size_t r = 0; r < ROWS; r++) {
@@ -271,6 +391,7 @@ test_rows_are_independent(void **state)
                 struct tile one = all;
                 one.rows = 1;
                 one.query = all.query + r * 40;
+                one.bias = all.bias != NULL ? all.bias + r : NULL;
                 begin(&one);
                 for (size_t panel = 0; panel < 4; panel++) {
                     const uint64_t everything = ~UINT64_C(0);
@@ -460,6 +581,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_masked_weights),
+        cmocka_unit_test(test_adjusted_weights),
+        cmocka_unit_test(test_softcap),
         cmocka_unit_test(test_rows_are_independent),
         cmocka_unit_test(test_moving_m),
         cmocka_unit_test(test_not_numbers),

@@ -103,6 +103,30 @@ exp2_of(__m256 x)
     return _mm256_and_ps(_mm256_mul_ps(power, power_of_two(n)), finite);
 }
 
+/* cap * tanh(s / cap), inverse being 1 / cap; NaN stays NaN. */
+DK_INLINE TARGET __m256
+cap_score(__m256 s, float cap, float inverse)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f), one = _mm256_set1_ps(1.0f);
+    const __m256 x = _mm256_mul_ps(s, _mm256_set1_ps(inverse));
+    const __m256 size = _mm256_andnot_ps(sign, x), z = _mm256_mul_ps(x, x);
+    __m256 h = _mm256_set1_ps(DK_TANH_H4);
+    h = _mm256_fmadd_ps(h, z, _mm256_set1_ps(DK_TANH_H3));
+    h = _mm256_fmadd_ps(h, z, _mm256_set1_ps(DK_TANH_H2));
+    h = _mm256_fmadd_ps(h, z, _mm256_set1_ps(DK_TANH_H1));
+    h = _mm256_fmadd_ps(h, z, _mm256_set1_ps(DK_TANH_H0));
+    const __m256 small = _mm256_fnmadd_ps(s, _mm256_mul_ps(z, h), s);
+    const __m256 beyond = _mm256_cmp_ps(size, _mm256_set1_ps(DK_TANH_LIMIT), _CMP_GT_OQ);
+    if (_mm256_movemask_ps(beyond) == 0)
+        return small;
+
+    const __m256 power = exp2_of(_mm256_min_ps(
+        _mm256_mul_ps(size, _mm256_set1_ps(DK_TANH_TWO_LOG2E)), _mm256_set1_ps(DK_TANH_MOST)));
+    const __m256 missing = _mm256_div_ps(_mm256_set1_ps(2 * cap), _mm256_add_ps(power, one));
+    const __m256 large = _mm256_sub_ps(_mm256_set1_ps(cap), missing);
+    return _mm256_blendv_ps(small, _mm256_or_ps(large, _mm256_and_ps(x, sign)), beyond);
+}
+
 /* Bits c .. c + 7 of 'keep' as lanes of ones and zeros. */
 DK_INLINE TARGET __m256
 lanes_of(uint64_t keep, size_t c)
@@ -149,7 +173,7 @@ shift_exponents(float *array, size_t count, float shift)
         _mm256_store_ps(array + i, _mm256_mul_ps(_mm256_load_ps(array + i), factor));
 }
 
-/* Row r, whose scores lie in the weight block: masks them and makes weights of them. */
+/* Row r, whose raw scores lie in the weight block: makes weights of them. */
 DK_INLINE TARGET void
 settle_row(const struct dk_weigh *args, size_t r)
 {
@@ -157,10 +181,15 @@ settle_row(const struct dk_weigh *args, size_t r)
     float *const place = &args->weight[r][args->column];
     float *const max = &args->softmax->max[r], *const sum = args->softmax->sum[r];
     const __m256 none = _mm256_set1_ps(-INFINITY);
+    const float inverse = args->softcap != 0 ? 1 / args->softcap : 0;
     __m256 most = none, nan = _mm256_setzero_ps();
 
     for (size_t c = 0; c < args->cols; c += LANES) {
         __m256 s = _mm256_load_ps(place + c);
+        if (args->softcap != 0)
+            s = cap_score(s, args->softcap, inverse);
+        if (args->bias != NULL)
+            s = _mm256_add_ps(s, _mm256_load_ps(&args->bias[r][c]));
         if (args->keep != NULL)
             s = _mm256_blendv_ps(none, s, lanes_of(args->keep[r], c));
         nan = _mm256_or_ps(nan, _mm256_cmp_ps(s, s, _CMP_UNORD_Q));

@@ -60,6 +60,14 @@ static const struct {
     .c2 = 0x1.ebfc14p-3f,
 };
 
+/* And what cap_score() needs nearly always. */
+static const struct {
+    float h[5], limit;
+} tanh_constants = {
+    .h = {DK_TANH_H0, DK_TANH_H1, DK_TANH_H2, DK_TANH_H3, DK_TANH_H4},
+    .limit = DK_TANH_LIMIT,
+};
+
 /*
  * 2^x; x = -infinity gives NaN, which sends its tile the slow way. x = n + f with n a multiple of
  * 1/32, and 2^x = 2^floor(n) * 2^(n - floor(n)) * 2^f: a scaling, the table, and a parabola that
@@ -78,6 +86,32 @@ exp2_of(__m512 x)
     power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(exp2_constants.c1));
     power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(exp2_constants.one));
     return _mm512_scalef_ps(_mm512_mul_ps(power, fraction), n);
+}
+
+/* cap * tanh(s / cap), inverse being 1 / cap; NaN stays NaN. */
+DK_INLINE TARGET __m512
+cap_score(__m512 s, float cap, float inverse)
+{
+    const __m512 x = _mm512_mul_ps(s, _mm512_set1_ps(inverse)), z = _mm512_mul_ps(x, x);
+    __m512 h = _mm512_set1_ps(tanh_constants.h[4]);
+    h = _mm512_fmadd_ps(h, z, _mm512_set1_ps(tanh_constants.h[3]));
+    h = _mm512_fmadd_ps(h, z, _mm512_set1_ps(tanh_constants.h[2]));
+    h = _mm512_fmadd_ps(h, z, _mm512_set1_ps(tanh_constants.h[1]));
+    h = _mm512_fmadd_ps(h, z, _mm512_set1_ps(tanh_constants.h[0]));
+    const __m512 small = _mm512_fnmadd_ps(s, _mm512_mul_ps(z, h), s);
+    const __m512 size = _mm512_abs_ps(x);
+    const __mmask16 beyond = _mm512_cmp_ps_mask(size, _mm512_set1_ps(tanh_constants.limit),
+                                                _CMP_GT_OQ);
+    if (__builtin_expect(beyond == 0, 1))
+        return small;
+
+    const __m512 power = exp2_of(_mm512_min_ps(
+        _mm512_mul_ps(size, _mm512_set1_ps(DK_TANH_TWO_LOG2E)), _mm512_set1_ps(DK_TANH_MOST)));
+    const __m512 missing = _mm512_div_ps(_mm512_set1_ps(2 * cap),
+                                         _mm512_add_ps(power, _mm512_set1_ps(1.0f)));
+    const __m512 large = _mm512_sub_ps(_mm512_set1_ps(cap), missing);
+    const __m512 signed_large = _mm512_or_ps(large, _mm512_and_ps(x, _mm512_set1_ps(-0.0f)));
+    return _mm512_mask_mov_ps(small, beyond, signed_large);
 }
 
 /* acc = the sums of one chain: dimensions start .. end - 1. */
@@ -200,7 +234,7 @@ weigh_row(const __m512 score[4], float max, __m512 weight[4])
     return _mm512_add_ps(_mm512_add_ps(weight[0], weight[1]), _mm512_add_ps(weight[2], weight[3]));
 }
 
-/* Row r, whose scores lie in the weight block: masks them and makes weights of them. */
+/* Row r, whose raw scores lie in the weight block: makes weights of them. */
 DK_INLINE TARGET void
 settle_row(const struct dk_weigh *args, size_t r)
 {
@@ -209,11 +243,17 @@ settle_row(const struct dk_weigh *args, size_t r)
     const uint64_t keep = args->keep != NULL ? args->keep[r] : ~UINT64_C(0);
     const __m512 none = _mm512_set1_ps(-INFINITY);
     const size_t vecs = args->cols / LANES;
+    const float inverse = args->softcap != 0 ? 1 / args->softcap : 0;
     __m512 score[4] = {none, none, none, none}, weight[4];
     __mmask16 nan = 0;
 
     for (size_t v = 0; v < vecs; v++) {
-        score[v] = _mm512_mask_load_ps(none, (__mmask16)(keep >> v * LANES), place + v * LANES);
+        score[v] = _mm512_load_ps(place + v * LANES);
+        if (args->softcap != 0)
+            score[v] = cap_score(score[v], args->softcap, inverse);
+        if (args->bias != NULL)
+            score[v] = _mm512_add_ps(score[v], _mm512_load_ps(&args->bias[r][v * LANES]));
+        score[v] = _mm512_mask_mov_ps(none, (__mmask16)(keep >> v * LANES), score[v]);
         nan |= _mm512_cmp_ps_mask(score[v], score[v], _CMP_UNORD_Q);
     }
     const float highest = _mm512_reduce_max_ps(
@@ -247,6 +287,29 @@ settle_row(const struct dk_weigh *args, size_t r)
 /* ------------------------------------------------------------------------- */
 /*  The fast way                                                             */
 /* ------------------------------------------------------------------------- */
+
+/* What softcap and bias make of scores. */
+DK_INLINE TARGET void
+adjust_tile(const size_t vecs, const struct dk_weigh *args, __m512 score[ROWS][4])
+{
+    if (args->softcap != 0) {
+        const float inverse = args->softcap != 0 ? 1 / args->softcap : 0;
+        DK_UNROLL
+        for (size_t r = 0; r < ROWS; r++) {
+            DK_UNROLL
+            for (size_t v = 0; v < vecs; v++)
+                score[r][v] = cap_score(score[r][v], args->softcap, inverse);
+        }
+    }
+    if (args->bias != NULL) {
+        DK_UNROLL
+        for (size_t r = 0; r < ROWS; r++) {
+            DK_UNROLL
+            for (size_t v = 0; v < vecs; v++)
+                score[r][v] = _mm512_add_ps(score[r][v], _mm512_load_ps(&args->bias[r][v * LANES]));
+        }
+    }
+}
 
 /* The m of rows that have seen nothing yet; -infinity where they see nothing now. */
 DK_INLINE TARGET void
@@ -285,6 +348,7 @@ weigh_tile(const size_t vecs, const bool masked, const bool begin, const struct 
     const float *m = softmax->max;
 
     score_tile(ROWS, vecs, args, acc);
+    adjust_tile(vecs, args, acc);
     if (begin) {
         _mm512_store_ps(begun, _mm512_load_ps(softmax->max));
         begin_rows(vecs, masked, args, acc, begun);
@@ -385,9 +449,10 @@ zero_half(__m512 acc[ROWS][2])
  * its first half returns 0.
  */
 DK_INLINE TARGET __m512
-weigh_half(const struct dk_weigh *args, size_t half, __m512 score[ROWS][2], const float *panel,
-           __m512 next[ROWS][2], float (*before)[LANES], float (*after)[LANES])
+weigh_half(const bool capped, const struct dk_weigh *args, size_t half, __m512 score[ROWS][2],
+           const float *panel, __m512 next[ROWS][2], float (*before)[LANES], float (*after)[LANES])
 {
+    const float cap = args->softcap, inverse = capped ? 1 / cap : 0;
     float *place = &args->weight[0][args->column + half * 2 * LANES];
     __m512 all = _mm512_setzero_ps();
     size_t d = 0;
@@ -400,6 +465,10 @@ weigh_half(const struct dk_weigh *args, size_t half, __m512 score[ROWS][2], cons
             d = end;
         }
         __asm__ volatile("" : : : "memory"); /* constants stay in memory */
+        if (capped) {
+            score[r][0] = cap_score(score[r][0], cap, inverse);
+            score[r][1] = cap_score(score[r][1], cap, inverse);
+        }
         const __m512 m = _mm512_set1_ps(args->softmax->max[r]);
         const __m512 low = exp2_of(_mm512_sub_ps(score[r][0], m));
         const __m512 high = exp2_of(_mm512_sub_ps(score[r][1], m));
@@ -422,8 +491,8 @@ weigh_half(const struct dk_weigh *args, size_t half, __m512 score[ROWS][2], cons
  * go to and fro between the rows' and a second place, so that those before a panel that does not
  * go well are still there.
  */
-static TARGET size_t
-weigh_panels(const struct dk_weigh *args)
+DK_INLINE TARGET size_t
+weigh_panels(const bool capped, const struct dk_weigh *args)
 {
     const size_t panel_floats = args->dim * DK_PANEL;
     _Alignas(64) float sums[ROWS][LANES];
@@ -438,7 +507,7 @@ weigh_panels(const struct dk_weigh *args)
         __m512 all;
         if (following < 2 * args->panels) {
             zero_half(next);
-            all = weigh_half(args, half, score,
+            all = weigh_half(capped, args, half, score,
                              args->panel + following / 2 * panel_floats + following % 2 * 2 * LANES,
                              next, before, after);
             DK_UNROLL
@@ -447,7 +516,7 @@ weigh_panels(const struct dk_weigh *args)
                 score[r][1] = next[r][1];
             }
         } else {
-            all = weigh_half(args, half, score, NULL, next, before, after);
+            all = weigh_half(capped, args, half, score, NULL, next, before, after);
         }
         if (half % 2 == 1) {
             if (_mm512_cmp_ps_mask(all, _mm512_set1_ps(DK_WEIGHT_LIMIT), _CMP_NLE_UQ) != 0)
@@ -463,6 +532,18 @@ weigh_panels(const struct dk_weigh *args)
             _mm512_store_ps(args->softmax->sum[r], _mm512_load_ps(sums[r]));
     }
     return half / 2;
+}
+
+static TARGET size_t
+weigh_plain_panels(const struct dk_weigh *args)
+{
+    return weigh_panels(false, args);
+}
+
+static TARGET size_t
+weigh_capped_panels(const struct dk_weigh *args)
+{
+    return weigh_panels(true, args);
 }
 
 /* One panel, in whatever way it takes. */
@@ -493,11 +574,13 @@ TARGET void
 dk_weigh_f32_avx512(const struct dk_weigh *args)
 {
     const bool whole = args->rows == ROWS && args->cols == DK_PANEL && args->keep == NULL &&
-                       args->dim <= DK_CHAIN;
+                       args->bias == NULL && args->dim <= DK_CHAIN;
     struct dk_weigh rest = *args;
 
     for (;;) {
-        const size_t done = whole && all_begun(args->softmax) ? weigh_panels(&rest) : 0;
+        size_t done = 0;
+        if (whole && all_begun(args->softmax))
+            done = args->softcap != 0 ? weigh_capped_panels(&rest) : weigh_plain_panels(&rest);
         if (done == rest.panels)
             return;
         rest.panel += done * DK_PANEL * args->dim;

@@ -102,6 +102,28 @@ exp2_of(float32x4_t x)
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(weight), finite));
 }
 
+/* cap * tanh(s / cap), inverse being 1 / cap; NaN stays NaN. */
+DK_INLINE float32x4_t
+cap_score(float32x4_t s, float cap, float inverse)
+{
+    const float32x4_t x = vmulq_n_f32(s, inverse), size = vabsq_f32(x), z = vmulq_f32(x, x);
+    float32x4_t h = vdupq_n_f32(DK_TANH_H4);
+    h = vfmaq_f32(vdupq_n_f32(DK_TANH_H3), h, z);
+    h = vfmaq_f32(vdupq_n_f32(DK_TANH_H2), h, z);
+    h = vfmaq_f32(vdupq_n_f32(DK_TANH_H1), h, z);
+    h = vfmaq_f32(vdupq_n_f32(DK_TANH_H0), h, z);
+    const float32x4_t small = vfmsq_f32(s, s, vmulq_f32(z, h));
+    const uint32x4_t beyond = vcgtq_f32(size, vdupq_n_f32(DK_TANH_LIMIT));
+    if (vmaxvq_u32(beyond) == 0)
+        return small;
+
+    const float32x4_t power = exp2_of(
+        vminq_f32(vmulq_n_f32(size, DK_TANH_TWO_LOG2E), vdupq_n_f32(DK_TANH_MOST)));
+    const float32x4_t missing = vdivq_f32(vdupq_n_f32(2 * cap), vaddq_f32(power, vdupq_n_f32(1)));
+    const float32x4_t large = vsubq_f32(vdupq_n_f32(cap), missing);
+    return vbslq_f32(beyond, vbslq_f32(vdupq_n_u32(0x80000000), x, large), small);
+}
+
 /* Bits c .. c + 3 of 'keep' as lanes of ones and zeros. */
 DK_INLINE uint32x4_t
 lanes_of(uint64_t keep, size_t c)
@@ -138,17 +160,22 @@ shift_exponents(float *array, size_t count, float shift)
         vst1q_f32(array + i, vmulq_f32(vld1q_f32(array + i), factor));
 }
 
-/* Row r, whose scores lie in the weight block: masks them and makes weights of them. */
+/* Row r, whose raw scores lie in the weight block: makes weights of them. */
 DK_INLINE void
 settle_row(const struct dk_weigh *args, size_t r)
 {
     float score[DK_PANEL];
     float *const place = &args->weight[r][args->column];
     float *const max = &args->softmax->max[r], *const sum = args->softmax->sum[r];
+    const float inverse = args->softcap != 0 ? 1 / args->softcap : 0;
     float32x4_t most = vdupq_n_f32(-INFINITY), lane[VECS];
 
     for (size_t c = 0; c < args->cols; c += LANES) {
         float32x4_t s = vld1q_f32(place + c);
+        if (args->softcap != 0)
+            s = cap_score(s, args->softcap, inverse);
+        if (args->bias != NULL)
+            s = vaddq_f32(s, vld1q_f32(&args->bias[r][c]));
         if (args->keep != NULL)
             s = vbslq_f32(lanes_of(args->keep[r], c), s, vdupq_n_f32(-INFINITY));
         most = vmaxq_f32(most, s); /* NaN if either is */

@@ -27,6 +27,16 @@ exp2_of(float x)
     return ldexpf(power, (int)n);
 }
 
+/* What softcap and bias make of the scores of row r. */
+static void
+adjust_row(const struct dk_weigh *args, size_t r, float score[DK_PANEL])
+{
+    for (size_t c = 0; c < args->cols && args->softcap != 0; c++)
+        score[c] = (float)(args->softcap * tanh((double)score[c] / args->softcap));
+    for (size_t c = 0; c < args->cols && args->bias != NULL; c++)
+        score[c] += args->bias[r][c];
+}
+
 /* score[c] for c < cols: chains of 256 dimensions in order, chain sums added in order. */
 static void
 score_row(const struct dk_weigh *args, size_t r, float score[DK_PANEL])
@@ -70,6 +80,7 @@ weigh_panel(const struct dk_weigh *args)
         float *const weight = &args->weight[r][args->column];
 
         score_row(args, r, score);
+        adjust_row(args, r, score);
         for (size_t c = 0; c < args->cols; c++) {
             if (args->keep != NULL && (args->keep[r] >> c & 1) == 0)
                 score[c] = -INFINITY;
