@@ -70,7 +70,8 @@ typedef struct dotk_attention_shape {
 /*
  * Which blocks of the score matrix count, row after row of blocks (CSR). Block row i covers queries
  * i * rows .. and lists its block columns, ascending, in columns[starts[i] .. starts[i + 1] - 1];
- * block column c covers keys c * cols .. . The last row and column of blocks may be cut short.
+ * block column c covers keys c * cols .. . The last row and column of blocks may be cut short. With
+ * packed sequences the lists are those of the longest, and others use their beginnings.
  */
 typedef struct dotk_attention_blocks {
     size_t rows, cols;     /* of a block, at least 1                                       */

@@ -1,18 +1,16 @@
 /*
  * attend.c - units of work, and the loops over them
  *
- *     for each unit: up to 384 queries of a head                     (shared by threads)
+ *     for each unit: up to 384 rows of an entry and key head         (shared by threads)
  *       for each chunk of 1,024 keys                                 (sums begin anew)
  *         for each block of 256 keys, packed by this thread          (L2)
- *           for each tile of 6 queries: scores, weights, sums        (registers, L1)
+ *           for each tile of 6 rows: scores, weights, sums           (registers, L1)
  *         merge the chunk's answers into those of the chunks before
  *       divide by the sum of weights, store
  *
- * A thread packs the keys that it needs, and keeps those of its current head when they fit 1 MiB:
- * packing them again for each unit would cost about 2 % of the time. In return nothing is shared
- * between threads, no thread waits for another's packing, and memory does not grow with the
- * number of heads or keys. While a block is in work the next one is prefetched, a few lines with
- * each tile.
+ * A row is a query of one head; query heads that share keys lie side by side (problem.h). What no
+ * row of a unit sees is not even packed (source.h). While a block is in work the next one is
+ * prefetched, a few lines with each tile.
  *
  * With few queries (decoding) there are fewer units than threads, so chunks become tasks and
  * their answers are kept until they can be merged, always in the order of keys. A key is then
@@ -23,24 +21,19 @@
 #include <math.h>
 #include <string.h>
 
-#include "epilogue/softmax_v/softmax_v.h"
+#include "attention/source.h"
+#include "attention/visible.h"
+
+#define LOG2_E 1.44269504088896340736
 
 enum {
     ROWS_MAX = 384,         /* a multiple of 6                                            */
     ROWS_MIN = 48,          /* fewer cost more in packing than evenly shared work gives   */
     UNIT_BYTES = 640 << 10, /* queries and sums of a unit, which share L2 with a block    */
-    KEPT_BYTES = 1 << 20,   /* packed keys of a head that a thread keeps                  */
     ANSWER_BYTES = 4 << 20, /* answers kept for merging                                   */
     TASK_MS = 15,           /* so that cancelling is prompt                               */
     UNITS_PER_SLOT = 3,     /* for even shares                                            */
 };
-
-/* Keys of a block: a matter of the dimension alone, so that bits are. */
-static size_t
-block_keys(size_t dim)
-{
-    return dim <= 1024 ? DK_ATTEND_BLOCK : DK_PANEL;
-}
 
 /* Output rows are padded to whole vectors. */
 static size_t
@@ -59,36 +52,68 @@ half_of(size_t rows)
     return dk_round_up(rows / 2, DK_ATTEND_ROWS);
 }
 
+/* Units of an entry, all its key heads. */
+static size_t
+units_of_entry(const struct dk_attention *problem, size_t entry, size_t rows)
+{
+    const size_t all = dk_attention_entry(problem, entry).queries * problem->group;
+    return problem->key_heads * ((all + rows - 1) / rows);
+}
+
 static size_t
 units_of(const struct dk_attention *problem, size_t rows)
 {
-    return problem->batch * problem->heads * ((problem->queries + rows - 1) / rows);
+    size_t units = 0;
+
+    for (size_t e = 0; e < problem->entries; e++)
+        units += units_of_entry(problem, e, rows);
+    return units;
+}
+
+/* The most keys that an entry has, that one of its queries may see, and the most queries. */
+struct most {
+    size_t keys, seen, queries;
+};
+
+static struct most
+most_of(const struct dk_attention *problem)
+{
+    struct most most = {0};
+
+    for (size_t e = 0; e < problem->entries; e++) {
+        const struct dk_attend_entry entry = dk_attention_entry(problem, e);
+        most.keys = dk_max(most.keys, entry.window.length);
+        most.queries = dk_max(most.queries, entry.queries);
+    }
+    most.seen = most.keys;
+    if (problem->options.window_left >= 0 && problem->options.window_right >= 0)
+        most.seen = dk_min(
+            most.keys, (size_t)(problem->options.window_left + problem->options.window_right + 1));
+    return most;
 }
 
 struct dk_attend_plan
 dk_attend_plan(const struct dk_attention *problem, const struct dk_kernels *kernels, size_t slots)
 {
-    size_t keys = 0;
+    const struct most most = most_of(problem);
 
-    for (size_t b = 0; b < problem->batch; b++)
-        keys = dk_max(keys, dk_attention_mask(problem, b).length);
-    if (keys == 0 || problem->queries == 0 || problem->heads == 0)
+    if (most.keys == 0 || most.queries == 0 || problem->heads == 0)
         return (struct dk_attend_plan){
             .path = "empty", .kernel = "-", .why = "no query has a key to attend to"};
 
-    const double row_flop = 2.0 * (double)keys * (double)(problem->dim + problem->width);
+    const double row_flop = 2.0 * (double)most.seen * (double)(problem->dim + problem->width);
     const double task_flop = kernels->softmax_v->flop_per_ms * TASK_MS;
     const size_t row_bytes = (problem->dim + 2 * padded(problem->width) + 32) * sizeof(float);
     size_t rows = dk_max(DK_ATTEND_ROWS, UNIT_BYTES / row_bytes / DK_ATTEND_ROWS * DK_ATTEND_ROWS);
 
     rows = dk_min(rows, ROWS_MAX);
-    rows = dk_min(rows, dk_round_up(problem->queries, DK_ATTEND_ROWS));
+    rows = dk_min(rows, dk_round_up(most.queries * problem->group, DK_ATTEND_ROWS));
     while (rows > DK_ATTEND_ROWS && (double)rows * row_flop > task_flop)
         rows = half_of(rows);
     while (rows > ROWS_MIN && units_of(problem, rows) < UNITS_PER_SLOT * slots)
         rows = half_of(rows);
 
-    const size_t chunks = (keys + DK_ATTEND_CHUNK - 1) / DK_ATTEND_CHUNK;
+    const size_t chunks = (most.keys + DK_ATTEND_CHUNK - 1) / DK_ATTEND_CHUNK;
     const bool idle = units_of(problem, rows) < slots;
     const bool lengthy = (double)rows * row_flop > task_flop;
     const bool split = chunks > 1 && (idle || lengthy);
@@ -119,9 +144,9 @@ struct answers {
 struct room {
     float *queries; /* (rows, dim) */
     struct dk_softmax_rows *softmax;
-    float *panels;
-    size_t head, packed; /* where panels are kept: of which head, and how many keys from 0 on */
+    struct dk_source_room source;
     float (*weight)[DK_ATTEND_BLOCK];
+    float *wide; /* an output row before it is narrowed; NULL where outputs are f32 */
     struct answers total, chunk;
 };
 
@@ -129,19 +154,30 @@ struct work {
     const struct dk_attention *problem;
     const struct dk_kernels *kernels;
     const struct dk_attend_plan *plan;
-    size_t stride;    /* of output sums */
-    size_t kept_keys; /* as many as a head has, when panels are kept; else 0 */
+    struct dk_source source;
+    size_t *first_unit; /* of each entry, and the end */
+    size_t stride;      /* of output sums */
     struct room *rooms;
-    /* Of path "chunks": answers of units first_unit .. of chunks first_chunk .. */
+    /* Of path "chunks": answers of units first_kept .. of chunks first_chunk .. */
     struct answers *kept, *totals;
-    size_t first_unit, first_chunk, chunk_count;
+    size_t first_kept, first_chunk, chunk_count;
 };
 
+/* Rows row .. row + rows - 1 of a key head of an entry, with what is added to their scores. */
 struct unit {
-    size_t head, b, h, row, rows;
-    struct dk_prefix_mask mask;
-    size_t end; /* of the keys that its last row sees */
+    struct dk_score_bias bias; /* first, so that it leads to the rest */
+    struct dk_visible visible;
+    size_t entry, key_head, row, rows;
+    struct dk_span span; /* of the keys that its rows see */
 };
+
+static void
+bias_of_row(const struct dk_score_bias *bias, size_t row, size_t key, size_t count,
+            float out[DK_PANEL])
+{
+    const struct unit *const unit = (const struct unit *)(const void *)bias;
+    dk_visible_bias(&unit->visible, row, key, count, out);
+}
 
 /*
  * Head after head, so that a head's keys and values stay in cache for all its units; within a
@@ -151,17 +187,29 @@ static struct unit
 unit_at(const struct work *work, size_t i)
 {
     const struct dk_attention *const problem = work->problem;
-    const size_t groups = work->plan->units / (problem->batch * problem->heads);
-    const size_t head = i / groups, row = (groups - 1 - i % groups) * work->plan->rows;
+    size_t entry = 0, end = problem->entries; /* the last entry that begins at or before unit i */
+
+    while (end - entry > 1) {
+        const size_t middle = entry + (end - entry) / 2;
+        if (work->first_unit[middle] <= i)
+            entry = middle;
+        else
+            end = middle;
+    }
+    const struct dk_attend_entry at = dk_attention_entry(problem, entry);
+    const size_t all = at.queries * problem->group;
+    const size_t groups = (all + work->plan->rows - 1) / work->plan->rows;
+    const size_t within = i - work->first_unit[entry];
+    const size_t row = (groups - 1 - within % groups) * work->plan->rows;
     struct unit unit = {
-        .head = head,
-        .b = head / problem->heads,
-        .h = head % problem->heads,
+        .bias = {.row = bias_of_row},
+        .visible = dk_visible(problem, &at, within / groups),
+        .entry = entry,
+        .key_head = within / groups,
         .row = row,
-        .rows = dk_min(work->plan->rows, problem->queries - row),
+        .rows = dk_min(work->plan->rows, all - row),
     };
-    unit.mask = dk_attention_mask(problem, unit.b);
-    unit.end = dk_prefix_mask_end(&unit.mask, row + unit.rows - 1);
+    unit.span = dk_visible_span(&unit.visible, row, row + unit.rows - 1);
     return unit;
 }
 
@@ -192,71 +240,28 @@ static void
 pack_queries(const struct work *work, const struct room *room, const struct unit *unit)
 {
     const struct dk_attention *const problem = work->problem;
-    const float factor = (float)(problem->scale * 1.44269504088896340736); /* log2(e) */
-    const float *const q = problem->q + dk_attention_head(&problem->query, unit->b, unit->h);
+    const float factor = (float)(problem->scale * LOG2_E);
+    const size_t size = dk_attention_size(problem);
 
     for (size_t r = 0; r < unit->rows; r++) {
-        const float *const row = q + (unit->row + r) * problem->query.row;
         float *const packed = room->queries + r * problem->dim;
+        dk_source_widen(work->kernels, problem->options.store,
+                        (const char *)problem->q +
+                            size * dk_attention_row(problem, &problem->options.query,
+                                                    &unit->visible.entry, unit->key_head,
+                                                    unit->row + r),
+                        problem->dim, packed);
         for (size_t d = 0; d < problem->dim; d++)
-            packed[d] = row[d] * factor;
+            packed[d] *= factor;
     }
 }
 
-/* Asks for 'count' rows to be brought into L2; they need not exist. */
-static void
-prefetch_rows(const float *rows, size_t stride, size_t count, size_t width)
+/* Whether some row of the unit sees some of 'count' keys. */
+static bool
+is_seen(const struct unit *unit, size_t key, size_t count)
 {
-    for (size_t r = 0; r < count; r++) {
-        for (size_t i = 0; i < width; i += DK_LINE / sizeof *rows) {
-            __builtin_prefetch(rows + r * stride + i, 0, 2);
-            __asm__ volatile("" : : : "memory"); /* or gcc 12 keeps one of several */
-        }
-    }
-}
-
-/* Packs 'count' keys from 'key' on, unless they are kept; returns their panels. */
-static const float *
-pack_keys(const struct work *work, struct room *room, const struct unit *unit, size_t key,
-          size_t count)
-{
-    const struct dk_attention *const problem = work->problem;
-    const float *const k = problem->k + dk_attention_head(&problem->key, unit->b, unit->h);
-    float *const panels = work->kept_keys > 0 ? room->panels + key * problem->dim : room->panels;
-    size_t first = key;
-
-    if (work->kept_keys > 0) {
-        if (room->head != unit->head)
-            room->packed = 0;
-        room->head = unit->head;
-        first = dk_max(first, room->packed);
-        room->packed = dk_max(room->packed, dk_round_up(key + count, DK_PANEL));
-    }
-    /* whole panels, as another unit may see more keys */
-    for (size_t j = first; j < key + count; j += DK_PANEL)
-        work->kernels->pack_f32(k + j * problem->key.row, problem->key.row,
-                                dk_min(DK_PANEL, unit->mask.length - j), problem->dim, 1.0f,
-                                panels + (j - key) * problem->dim);
-    return panels;
-}
-
-/* Asks for part t of 'parts' of the keys and values first .. last - 1. */
-static void
-prefetch_part(const struct work *work, const struct room *room, const struct unit *unit,
-              size_t first, size_t last, size_t t, size_t parts)
-{
-    const struct dk_attention *const problem = work->problem;
-    const size_t from = first + (last - first) * t / parts;
-    const size_t count = first + (last - first) * (t + 1) / parts - from;
-    const float *const v = problem->v + dk_attention_head(&problem->value, unit->b, unit->h);
-
-    if (from < room->packed) {
-        prefetch_rows(room->panels + from * problem->dim, problem->dim, count, problem->dim);
-    } else {
-        const float *const k = problem->k + dk_attention_head(&problem->key, unit->b, unit->h);
-        prefetch_rows(k + from * problem->key.row, problem->key.row, count, problem->dim);
-    }
-    prefetch_rows(v + from * problem->value.row, problem->value.row, count, problem->width);
+    const struct dk_mask *const mask = &unit->visible.mask;
+    return mask->cover(mask, unit->row, unit->rows, key, count) != DK_COVER_NONE;
 }
 
 /* The answers of a unit over one chunk. */
@@ -265,31 +270,30 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
              struct answers out)
 {
     const struct dk_attention *const problem = work->problem;
-    const float *const v = problem->v + dk_attention_head(&problem->value, unit->b, unit->h);
-    const size_t end = dk_min((chunk + 1) * DK_ATTEND_CHUNK, unit->end);
-    const size_t step = block_keys(problem->dim), tiles = tiles_of(unit);
+    const size_t end = dk_min((chunk + 1) * DK_ATTEND_CHUNK, unit->span.end);
+    const size_t step = work->source.block, tiles = tiles_of(unit);
+    const size_t begin = dk_max(chunk * DK_ATTEND_CHUNK, unit->span.begin / step * step);
 
     for (size_t t = 0; t < tiles; t++) {
         const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
         dk_attend_begin(&tile);
     }
-    for (size_t key = chunk * DK_ATTEND_CHUNK; key < end; key += step) {
-        const size_t next = dk_min(key + step, unit->end);
+    for (size_t key = begin; key < end; key += step) {
+        const size_t next = dk_min(key + step, unit->span.end);
         struct dk_attend_block block = {
-            .mask = &unit->mask.mask,
-            .key = key,
-            .count = dk_min(step, end - key),
-            .panels = pack_keys(work, room, unit, key, dk_min(step, end - key)),
-            .dim = problem->dim,
-            .value = v + key * problem->value.row,
-            .value_stride = problem->value.row,
-            .width = problem->width,
-            .finite = {-1, -1, -1, -1},
+            .mask = &unit->visible.mask,
+            .bias = dk_attention_has_bias(problem) ? &unit->bias : NULL,
+            .softcap = (float)(problem->options.softcap * LOG2_E),
         };
+        if (!is_seen(unit, key, next - key))
+            continue;
+        dk_source_load(&work->source, &room->source, &unit->visible.entry, unit->entry,
+                       unit->key_head, key, dk_min(step, end - key), &block);
         for (size_t t = 0; t < tiles; t++) {
             const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
             dk_attend_block(work->kernels->softmax_v, &tile, &block, room->weight);
-            prefetch_part(work, room, unit, next, dk_min(next + step, unit->end), t, tiles);
+            dk_source_prefetch(&work->source, &room->source, &unit->visible.entry, unit->key_head,
+                               next, dk_min(next + step, unit->span.end), t, tiles);
         }
     }
     for (size_t t = 0; t < tiles; t++) {
@@ -307,19 +311,40 @@ merge_unit(const struct work *work, const struct unit *unit, struct answers tota
                         next.output + r * work->stride, work->problem->width);
 }
 
+/* 'count' floats as numbers of 'store'. */
 static void
-finish_unit(const struct work *work, const struct unit *unit, struct answers total)
+narrow(const struct dk_kernels *kernels, dotk_store store, const float *from, size_t count,
+       void *out)
+{
+    kernels->widen->narrow_half[store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16](from, count,
+                                                                                      out);
+}
+
+static void
+finish_unit(const struct work *work, const struct room *room, const struct unit *unit,
+            struct answers total)
 {
     const struct dk_attention *const problem = work->problem;
-    float *const out = problem->out + dk_attention_head(&problem->output, unit->b, unit->h);
-    float *const lse = problem->lse == NULL
-                           ? NULL
-                           : problem->lse + (unit->b * problem->heads + unit->h) * problem->queries;
+    const dotk_attention_options *const options = &problem->options;
+    const struct dk_attend_entry *const entry = &unit->visible.entry;
+    const size_t size = dk_attention_size(problem);
 
     for (size_t r = 0; r < unit->rows; r++) {
         const size_t row = unit->row + r;
-        dk_attend_finish(&total.row[r], total.output + r * work->stride, problem->width,
-                         out + row * problem->output.row, lse == NULL ? NULL : lse + row);
+        const size_t head = dk_attention_query_head(problem, unit->key_head, row);
+        char *const out = (char *)problem->out + size * dk_attention_row(problem, &options->output,
+                                                                         entry, unit->key_head,
+                                                                         row);
+        float *const wide = room->wide != NULL ? room->wide : (float *)(void *)out;
+        const float sink = options->sinks != NULL ? (float)(options->sinks[head] * LOG2_E)
+                                                  : -INFINITY;
+        dk_attend_finish(&total.row[r], sink, total.output + r * work->stride, problem->width, wide,
+                         problem->lse == NULL
+                             ? NULL
+                             : problem->lse +
+                                   dk_attention_lse(problem, entry, unit->key_head, row));
+        if (room->wide != NULL)
+            narrow(work->kernels, options->store, wide, problem->width, out);
     }
 }
 
@@ -336,12 +361,13 @@ run_unit(void *arg, size_t task, size_t slot)
     const struct unit unit = unit_at(work, task);
 
     pack_queries(work, room, &unit);
-    attend_chunk(work, room, &unit, 0, room->total);
-    for (size_t chunk = 1; chunk * DK_ATTEND_CHUNK < unit.end; chunk++) {
+    size_t chunk = unit.span.begin / DK_ATTEND_CHUNK;
+    attend_chunk(work, room, &unit, chunk, room->total);
+    while (++chunk * DK_ATTEND_CHUNK < unit.span.end) {
         attend_chunk(work, room, &unit, chunk, room->chunk);
         merge_unit(work, &unit, room->total, room->chunk);
     }
-    finish_unit(work, &unit, room->total);
+    finish_unit(work, room, &unit, room->total);
 }
 
 /* Path "chunks": one chunk of a unit, its answers kept. */
@@ -351,7 +377,7 @@ run_chunk(void *arg, size_t task, size_t slot)
     const struct work *const work = arg;
     struct room *const room = &work->rooms[slot];
     const size_t i = task / work->chunk_count, chunk = task % work->chunk_count;
-    const struct unit unit = unit_at(work, work->first_unit + i);
+    const struct unit unit = unit_at(work, work->first_kept + i);
 
     pack_queries(work, room, &unit);
     attend_chunk(work, room, &unit, work->first_chunk + chunk, work->kept[task]);
@@ -362,11 +388,10 @@ static void
 run_merge(void *arg, size_t task, size_t slot)
 {
     const struct work *const work = arg;
-    const struct unit unit = unit_at(work, work->first_unit + task);
+    const struct unit unit = unit_at(work, work->first_kept + task);
     const struct answers total = work->totals[task];
     const struct answers *const kept = work->kept + task * work->chunk_count;
 
-    (void)slot;
     if (work->first_chunk == 0) {
         for (size_t r = 0; r < unit.rows; r++)
             total.row[r] = (struct dk_attend_answer){.max = -INFINITY};
@@ -375,7 +400,7 @@ run_merge(void *arg, size_t task, size_t slot)
     for (size_t chunk = 0; chunk < work->chunk_count; chunk++)
         merge_unit(work, &unit, total, kept[chunk]);
     if (work->first_chunk + work->chunk_count == work->plan->chunks)
-        finish_unit(work, &unit, total);
+        finish_unit(work, &work->rooms[slot], &unit, total);
 }
 
 static bool
@@ -393,17 +418,20 @@ alloc_answers(struct dk_call *call, const struct work *work, struct answers *out
 static bool
 alloc_room(struct dk_call *call, const struct work *work, struct room *room)
 {
-    const size_t dim = work->problem->dim, rows = work->plan->rows;
-    const size_t panels = dk_max(work->kept_keys, block_keys(dim));
+    const struct dk_attention *const problem = work->problem;
+    const size_t rows = work->plan->rows;
 
-    room->head = SIZE_MAX;
-    room->packed = 0;
-    room->queries = dk_call_alloc(call, rows * dim, sizeof *room->queries);
+    room->queries = dk_call_alloc(call, rows * problem->dim, sizeof *room->queries);
     room->softmax = dk_call_alloc(call, rows / DK_ATTEND_ROWS, sizeof *room->softmax);
-    room->panels = dk_call_alloc(call, panels * dim, sizeof *room->panels);
     room->weight = dk_call_alloc(call, DK_ATTEND_ROWS, sizeof *room->weight);
-    return room->queries != NULL && room->softmax != NULL && room->panels != NULL &&
-           room->weight != NULL &&
+    room->wide = NULL;
+    if (problem->options.store != DOTK_STORE_F32) {
+        room->wide = dk_call_alloc(call, dk_max(problem->width, 1), sizeof *room->wide);
+        if (room->wide == NULL)
+            return false;
+    }
+    return room->queries != NULL && room->softmax != NULL && room->weight != NULL &&
+           dk_source_alloc(call, &work->source, &room->source) &&
            (work->plan->split ||
             (alloc_answers(call, work, &room->total) && alloc_answers(call, work, &room->chunk)));
 }
@@ -430,7 +458,7 @@ run_split(struct dk_call *call, struct work *work)
     for (size_t unit = 0; unit < plan->units; unit += units) {
         const size_t unit_count = dk_min(units, plan->units - unit);
         for (size_t chunk = 0; chunk < plan->chunks; chunk += chunks) {
-            work->first_unit = unit;
+            work->first_kept = unit;
             work->first_chunk = chunk;
             work->chunk_count = dk_min(chunks, plan->chunks - chunk);
             dotk_status status = dk_call_run(call, unit_count * work->chunk_count, run_chunk, work);
@@ -443,22 +471,38 @@ run_split(struct dk_call *call, struct work *work)
     return DOTK_OK;
 }
 
+/* Where the units of each entry begin. */
+static bool
+count_units(struct dk_call *call, struct work *work)
+{
+    const struct dk_attention *const problem = work->problem;
+
+    work->first_unit = dk_call_alloc(call, problem->entries + 1, sizeof *work->first_unit);
+    if (work->first_unit == NULL)
+        return false;
+    work->first_unit[0] = 0;
+    for (size_t e = 0; e < problem->entries; e++)
+        work->first_unit[e + 1] = work->first_unit[e] +
+                                  units_of_entry(problem, e, work->plan->rows);
+    return true;
+}
+
 dotk_status
 dk_attend_run(struct dk_call *call, const struct dk_attention *problem,
               const struct dk_attend_plan *plan)
 {
+    const bool from_first = problem->options.window_left < 0 && problem->options.blocks == NULL;
     struct work work = {
         .problem = problem,
         .kernels = call->kernels,
         .plan = plan,
+        .source = dk_source(problem, call->kernels, most_of(problem).keys,
+                            from_first && !plan->split),
         .stride = padded(problem->width),
     };
-    const size_t keys = dk_min(plan->chunks * DK_ATTEND_CHUNK, problem->keys);
 
-    if (!plan->split && keys <= KEPT_BYTES / sizeof(float) / problem->dim)
-        work.kept_keys = dk_round_up(keys, DK_PANEL);
     work.rooms = dk_call_alloc(call, call->slots, sizeof *work.rooms);
-    if (work.rooms == NULL)
+    if (work.rooms == NULL || !count_units(call, &work))
         return dk_fail_memory(call->slots * sizeof *work.rooms, "attention");
     for (size_t slot = 0; slot < call->slots; slot++) {
         if (!alloc_room(call, &work, &work.rooms[slot]))

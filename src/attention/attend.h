@@ -5,15 +5,15 @@
 #include "attention/problem.h"
 
 /*
- * A *unit* is a group of queries of one head. On path "rows" a task is a unit with all its keys;
- * on path "chunks" it is a unit with one chunk of keys, and the answers of the chunks are merged
- * afterwards. Bits do not depend on any of this.
+ * A *unit* is a group of rows of one entry and key head. On path "rows" a task is a unit with all
+ * its keys; on path "chunks" it is a unit with one chunk of keys, and the answers of the chunks are
+ * merged afterwards. Bits do not depend on any of this.
  */
 struct dk_attend_plan {
     const char *path;   /* "rows", "chunks", "empty" */
     const char *kernel; /* "-" for "empty"           */
     const char *why;
-    size_t rows;  /* queries of a unit, at most      */
+    size_t rows;  /* of a unit, at most              */
     size_t units; /* of the whole call               */
     size_t chunks;
     bool split; /* path "chunks" */

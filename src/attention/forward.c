@@ -5,48 +5,48 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "attention/visible.h"
 #include "platform/clock.h"
 
-/* No query sees a key: zeros, and a log-sum-exp of -infinity. */
+/* No query sees a key: zeros, and a log-sum-exp of the sink, if there is one. */
 static void
 store_nothing(const struct dk_attention *problem)
 {
+    const dotk_attention_options *const options = &problem->options;
+    const size_t size = dk_attention_size(problem);
+
     for (size_t b = 0; b < problem->batch; b++) {
         for (size_t h = 0; h < problem->heads; h++) {
-            float *const out = problem->out + dk_attention_head(&problem->output, b, h);
-            for (size_t row = 0; row < problem->queries; row++)
-                memset(out + row * problem->output.row, 0, problem->width * sizeof *out);
+            char *const out = (char *)problem->out +
+                              size * dk_attention_head(&options->output, b, h);
+            float *const lse = problem->lse == NULL
+                                   ? NULL
+                                   : problem->lse + (b * problem->heads + h) * problem->queries;
+            for (size_t row = 0; row < problem->queries; row++) {
+                memset(out + size * row * options->output.row, 0, size * problem->width);
+                if (lse != NULL)
+                    lse[row] = options->sinks != NULL ? options->sinks[h] : -INFINITY;
+            }
         }
     }
-    for (size_t i = 0;
-         problem->lse != NULL && i < problem->batch * problem->heads * problem->queries; i++)
-        problem->lse[i] = -INFINITY;
-}
-
-static uint64_t
-pairs_of(const struct dk_attention *problem)
-{
-    uint64_t pairs = 0;
-
-    for (size_t b = 0; b < problem->batch; b++) {
-        const struct dk_prefix_mask mask = dk_attention_mask(problem, b);
-        for (size_t row = 0; row < problem->queries; row++)
-            pairs += dk_prefix_mask_end(&mask, row);
-    }
-    return pairs * problem->heads;
 }
 
 static dotk_status
 check_forward(struct dk_attention *problem, const void *q, const void *k, const void *v, void *out,
               float *lse)
 {
+    const dotk_attention_options *const options = &problem->options;
     const dotk_layout dense = {problem->heads * problem->queries, problem->queries, 1};
     const struct dk_attention_array arrays[] = {
-        {"q", q, problem->queries, problem->dim, problem->query, false},
-        {"k", k, problem->keys, problem->dim, problem->key, false},
-        {"v", v, problem->keys, problem->width, problem->value, false},
-        {"out", out, problem->queries, problem->width, problem->output, true},
-        {"lse", lse, problem->queries, lse != NULL, dense, true},
+        {"q", q, problem->heads, problem->queries, problem->dim, options->query,
+         dk_attention_size(problem), false},
+        {"k", k, problem->key_heads, problem->keys, problem->dim, options->key,
+         dk_attention_key_size(problem), false},
+        {"v", v, problem->key_heads, problem->keys, problem->width, options->value,
+         dk_attention_value_size(problem), false},
+        {"out", out, problem->heads, problem->queries, problem->width, options->output,
+         dk_attention_size(problem), true},
+        {"lse", lse, problem->heads, problem->queries, lse != NULL, dense, sizeof *lse, true},
     };
 
     problem->q = q;
@@ -54,6 +54,9 @@ check_forward(struct dk_attention *problem, const void *q, const void *k, const 
     problem->v = v;
     problem->out = out;
     problem->lse = lse;
+    if (options->dropout > 0)
+        return dk_fail(DOTK_UNSUPPORTED, "options->dropout is %g: only 0 is done yet",
+                       (double)options->dropout);
     return dk_attention_check_arrays(problem, arrays, sizeof arrays / sizeof *arrays);
 }
 
@@ -82,7 +85,7 @@ dotk_attention_forward(dotk_context *context, const dotk_attention_shape *shape,
     dk_call_end(&call);
     if (status == DOTK_OK && options != NULL && options->stats != NULL)
         *options->stats = (dotk_attention_stats){
-            .pairs = pairs_of(&problem),
+            .pairs = dk_visible_pairs(&problem),
             .seconds = dk_seconds() - start,
             .path = plan.path,
             .kernel = plan.kernel,
@@ -112,7 +115,7 @@ dotk_attention_plan(dotk_context *context, const dotk_attention_shape *shape,
         snprintf(out, capacity,
                  "%s %s: %zu tasks of up to %zu queries and %s of %zu keys, because %s", plan.path,
                  plan.kernel, plan.split ? plan.units * plan.chunks : plan.units,
-                 dk_min(plan.rows, problem.queries), plan.split ? "one chunk" : "all", problem.keys,
-                 plan.why);
+                 dk_min(plan.rows, problem.queries * problem.group),
+                 plan.split ? "one chunk" : "all", problem.keys, plan.why);
     return DOTK_OK;
 }

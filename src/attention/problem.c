@@ -6,61 +6,77 @@
 
 enum { WIDTH_MAX = 65536 };
 
+/* The shape of one array: (batch, heads, rows, width). */
+struct extent {
+    const char *name;
+    size_t heads, rows, width, size;
+};
+
 static bool
-is_empty(const struct dk_attention *problem, size_t rows)
+is_empty(const struct dk_attention *problem, size_t heads, size_t rows)
 {
-    return problem->batch == 0 || problem->heads == 0 || rows == 0;
+    return problem->batch == 0 || heads == 0 || rows == 0;
 }
 
 /* Fills in the strides that are 0. */
 static dotk_status
-resolve(const struct dk_attention *problem, const char *name, size_t rows, size_t width,
-        dotk_layout *layout)
+resolve(const struct dk_attention *problem, const struct extent *array, dotk_layout *layout)
 {
     if (layout->row == 0)
-        layout->row = width;
-    if ((layout->head == 0 && !dk_mul(rows, layout->row, &layout->head)) ||
-        (layout->batch == 0 && !dk_mul(problem->heads, layout->head, &layout->batch)))
+        layout->row = array->width;
+    if ((layout->head == 0 && !dk_mul(array->rows, layout->row, &layout->head)) ||
+        (layout->batch == 0 && !dk_mul(array->heads, layout->head, &layout->batch)))
         return dk_fail(DOTK_BAD_ARGUMENT, "options->%s: %zu heads of %zu rows of %zu overflow",
-                       name, problem->heads, rows, layout->row);
+                       array->name, array->heads, array->rows, layout->row);
     const struct {
         const char *name;
         size_t stride, count;
-    } strides[] = {{"row", layout->row, rows},
-                   {"head", layout->head, problem->heads},
+    } strides[] = {{"row", layout->row, array->rows},
+                   {"head", layout->head, array->heads},
                    {"batch", layout->batch, problem->batch}};
     for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
-        if (strides[i].stride < width && strides[i].count > 1 && !is_empty(problem, rows))
+        if (strides[i].stride < array->width && strides[i].count > 1 &&
+            !is_empty(problem, array->heads, array->rows))
             return dk_fail(DOTK_BAD_ARGUMENT,
                            "options->%s.%s is %zu, below the width of %zu: strides count elements",
-                           name, strides[i].name, strides[i].stride, width);
+                           array->name, strides[i].name, strides[i].stride, array->width);
     }
     return DOTK_OK;
 }
 
-/* *out = the elements from the first to the last of an array, 0 when it is empty. */
+/* *out = the bytes from the first to the last of an array, 0 when it is empty. */
 static bool
-extent_of(const struct dk_attention *problem, size_t rows, size_t width, const dotk_layout *layout,
+extent_of(const struct dk_attention *problem, const struct extent *array, const dotk_layout *layout,
           size_t *out)
 {
     size_t batch, head, row;
 
     *out = 0;
-    if (is_empty(problem, rows))
+    if (is_empty(problem, array->heads, array->rows))
         return true;
     return dk_mul(problem->batch - 1, layout->batch, &batch) &&
-           dk_mul(problem->heads - 1, layout->head, &head) && dk_mul(rows - 1, layout->row, &row) &&
-           dk_add(batch, head, out) && dk_add(*out, row, out) && dk_add(*out, width, out) &&
-           *out <= PTRDIFF_MAX / sizeof(float);
+           dk_mul(array->heads - 1, layout->head, &head) &&
+           dk_mul(array->rows - 1, layout->row, &row) && dk_add(batch, head, out) &&
+           dk_add(*out, row, out) && dk_add(*out, array->width, out) &&
+           dk_mul(*out, array->size, out) && *out <= PTRDIFF_MAX;
+}
+
+static dotk_status
+fail_extent(const struct dk_attention *problem, const struct extent *array)
+{
+    return dk_fail(DOTK_BAD_ARGUMENT,
+                   "shape: the %s array, %zu x %zu x %zu x %zu with its strides, overflows",
+                   array->name, problem->batch, array->heads, array->rows, array->width);
 }
 
 /* Whether no two rows of an array share an element: each stride jumps over all smaller ones. */
 static bool
-rows_apart(const struct dk_attention *problem, size_t rows, size_t width, const dotk_layout *layout)
+rows_apart(const struct dk_attention *problem, const struct extent *array,
+           const dotk_layout *layout)
 {
     size_t stride[] = {layout->row, layout->head, layout->batch};
-    size_t count[] = {rows, problem->heads, problem->batch};
-    size_t extent = width;
+    size_t count[] = {array->rows, array->heads, problem->batch};
+    size_t extent = array->width;
 
     for (size_t i = 0; i < 3; i++) {
         size_t least = i;
@@ -80,103 +96,362 @@ rows_apart(const struct dk_attention *problem, size_t rows, size_t width, const 
     return true;
 }
 
-dotk_status
-dk_attention_describe(const dotk_attention_shape *shape, const dotk_attention_options *options,
-                      struct dk_attention *out)
-{
-    static const dotk_attention_options defaults = DOTK_ATTENTION_OPTIONS_INIT;
+/* ------------------------------------------------------------------------- */
+/*  Shape and arrays                                                         */
+/* ------------------------------------------------------------------------- */
 
-    if (shape == NULL)
-        return dk_fail(DOTK_BAD_ARGUMENT, "shape is NULL: say how large the arrays are");
-    DK_CHECK_OPTIONS(options);
-    if (options == NULL)
-        options = &defaults;
-    *out = (struct dk_attention){
-        .batch = shape->batch,
-        .heads = shape->heads,
-        .queries = shape->queries,
-        .keys = shape->keys,
-        .dim = shape->width,
-        .width = shape->value_width != 0 ? shape->value_width : shape->width,
-        .scale = options->has_scale ? (double)options->scale : 1 / sqrt((double)shape->width),
-        .causal = options->causal != 0,
-        .query_offset = options->query_offset,
-        .key_lengths = options->key_lengths,
-        .query = options->query,
-        .key = options->key,
-        .value = options->value,
-        .output = options->output,
-    };
+static dotk_status
+describe_shape(const dotk_attention_shape *shape, struct dk_attention *out)
+{
+    out->batch = shape->batch;
+    out->heads = shape->heads;
+    out->queries = shape->queries;
+    out->keys = shape->keys;
+    out->dim = shape->width;
+    out->width = shape->value_width != 0 ? shape->value_width : shape->width;
+    out->key_heads = shape->key_heads != 0 ? shape->key_heads : shape->heads;
     if (out->dim == 0 || out->dim > WIDTH_MAX)
         return dk_fail(DOTK_BAD_ARGUMENT, "shape->width is %zu: 1 .. %d", out->dim, WIDTH_MAX);
     if (out->width > WIDTH_MAX)
         return dk_fail(DOTK_BAD_ARGUMENT, "shape->value_width is %zu: at most %d", out->width,
                        WIDTH_MAX);
-    if (!isfinite(out->scale))
-        return dk_fail(DOTK_BAD_ARGUMENT, "options->scale is %g: it must be finite", out->scale);
-    for (size_t b = 0; out->key_lengths != NULL && b < out->batch; b++) {
-        if (out->key_lengths[b] > out->keys)
-            return dk_fail(DOTK_BAD_ARGUMENT,
-                           "options->key_lengths[%zu] is %zu, above the %zu keys there are", b,
-                           out->key_lengths[b], out->keys);
-    }
-
-    const struct {
-        const char *name;
-        size_t rows, width;
-        dotk_layout *layout;
-    } arrays[] = {{"query", out->queries, out->dim, &out->query},
-                  {"key", out->keys, out->dim, &out->key},
-                  {"value", out->keys, out->width, &out->value},
-                  {"output", out->queries, out->width, &out->output}};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
-        size_t extent;
-        const dotk_status status = resolve(out, arrays[i].name, arrays[i].rows, arrays[i].width,
-                                           arrays[i].layout);
-        if (status != DOTK_OK)
-            return status;
-        if (!extent_of(out, arrays[i].rows, arrays[i].width, arrays[i].layout, &extent))
-            return dk_fail(DOTK_BAD_ARGUMENT,
-                           "shape: the %s array, %zu x %zu x %zu x %zu with its strides, overflows",
-                           arrays[i].name, out->batch, out->heads, arrays[i].rows, arrays[i].width);
-    }
-    if (!is_empty(out, out->queries) && !rows_apart(out, out->queries, out->width, &out->output))
+    if (out->heads != 0 && out->heads % out->key_heads != 0)
         return dk_fail(DOTK_BAD_ARGUMENT,
-                       "options->output has strides %zu, %zu, %zu: rows of %zu would overlap",
-                       out->output.batch, out->output.head, out->output.row, out->width);
+                       "shape->heads is %zu, shape->key_heads %zu: query heads share keys evenly, "
+                       "so the former is a multiple of the latter",
+                       out->heads, out->key_heads);
+    out->group = out->heads != 0 ? out->heads / out->key_heads : 1;
     return DOTK_OK;
 }
 
-struct dk_prefix_mask
-dk_attention_mask(const struct dk_attention *problem, size_t b)
+static dotk_status
+describe_stores(struct dk_attention *out)
 {
-    return dk_prefix_mask(problem->key_lengths != NULL ? problem->key_lengths[b] : problem->keys,
-                          problem->causal, problem->query_offset);
+    const dotk_attention_options *const options = &out->options;
+
+    if (options->store != DOTK_STORE_F32 && options->store != DOTK_STORE_F16 &&
+        options->store != DOTK_STORE_BF16)
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->store is %d: DOTK_STORE_F32, _F16 or _BF16 (int8 keys and values "
+                       "come with options->key_scales and value_scales)",
+                       (int)options->store);
+    return DOTK_OK;
+}
+
+static dotk_status
+describe_arrays(struct dk_attention *out)
+{
+    dotk_attention_options *const options = &out->options;
+    const struct {
+        struct extent extent;
+        dotk_layout *layout;
+    } arrays[] = {
+        {{"query", out->heads, out->queries, out->dim, dk_attention_size(out)}, &options->query},
+        {{"key", out->key_heads, out->keys, out->dim, dk_attention_key_size(out)}, &options->key},
+        {{"value", out->key_heads, out->keys, out->width, dk_attention_value_size(out)},
+         &options->value},
+        {{"output", out->heads, out->queries, out->width, dk_attention_size(out)},
+         &options->output}};
+
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        size_t extent;
+        const dotk_status status = resolve(out, &arrays[i].extent, arrays[i].layout);
+        if (status != DOTK_OK)
+            return status;
+        if (!extent_of(out, &arrays[i].extent, arrays[i].layout, &extent))
+            return fail_extent(out, &arrays[i].extent);
+    }
+    if (!is_empty(out, out->heads, out->queries) &&
+        !rows_apart(out, &arrays[3].extent, &options->output))
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->output has strides %zu, %zu, %zu: rows of %zu would overlap",
+                       options->output.batch, options->output.head, options->output.row,
+                       out->width);
+    const struct extent dense[] = {{"mask", out->heads, out->queries, out->keys, 1},
+                                   {"bias", out->heads, out->queries, out->keys, sizeof(float)}};
+    const dotk_layout layouts[] = {options->mask_layout, options->bias_layout};
+    const bool given[] = {options->mask != NULL, options->bias != NULL};
+    for (size_t i = 0; i < 2; i++) {
+        size_t extent;
+        if (given[i] && !extent_of(out, &dense[i], &layouts[i], &extent))
+            return fail_extent(out, &dense[i]);
+        if (given[i] && layouts[i].row != 0 && layouts[i].row < out->keys && out->queries > 1)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->%s_layout.row is %zu, below the %zu keys of a row: 0 would be "
+                           "one row for all queries",
+                           dense[i].name, layouts[i].row, out->keys);
+    }
+    return DOTK_OK;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Entries                                                                  */
+/* ------------------------------------------------------------------------- */
+
+/* Packed sequences: starts from 0 to 'total' that never fall. */
+static dotk_status
+check_starts(const char *name, const size_t *starts, size_t sequences, const char *what,
+             size_t total)
+{
+    if (starts == NULL)
+        return dk_fail(DOTK_BAD_ARGUMENT, "options->%s is NULL with %zu sequences: pass %zu starts",
+                       name, sequences, sequences + 1);
+    if (starts[0] != 0 || starts[sequences] != total)
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->%s goes from %zu to %zu: it goes from 0 to the %zu %s", name,
+                       starts[0], starts[sequences], total, what);
+    for (size_t i = 0; i < sequences; i++) {
+        if (starts[i + 1] < starts[i])
+            return dk_fail(DOTK_BAD_ARGUMENT, "options->%s[%zu] is %zu, below the %zu before it",
+                           name, i + 1, starts[i + 1], starts[i]);
+    }
+    return DOTK_OK;
+}
+
+static dotk_status
+describe_entries(struct dk_attention *out)
+{
+    const dotk_attention_options *const options = &out->options;
+    dotk_status status = DOTK_OK;
+    size_t longest = 0;
+
+    out->entries = out->batch;
+    if (options->sequences != 0) {
+        if (out->batch != 1)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "shape->batch is %zu with options->sequences %zu: packed sequences lie "
+                           "in one batch entry",
+                           out->batch, options->sequences);
+        out->entries = options->sequences;
+        status = check_starts("query_starts", options->query_starts, options->sequences, "queries",
+                              out->queries);
+        if (status == DOTK_OK)
+            status = check_starts("key_starts", options->key_starts, options->sequences, "keys",
+                                  out->keys);
+    }
+    for (size_t e = 0; status == DOTK_OK && e < out->entries; e++) {
+        const bool packed = options->sequences != 0;
+        const size_t keys = packed ? options->key_starts[e + 1] - options->key_starts[e]
+                                   : out->keys;
+        const struct dk_attend_entry entry = dk_attention_entry(out, e);
+        longest = dk_max(longest, entry.queries);
+        if (options->key_lengths != NULL && options->key_lengths[e] > keys)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->key_lengths[%zu] is %zu, above the %zu keys there are", e,
+                           options->key_lengths[e], keys);
+        if (entry.window.offset < -(int64_t)entry.queries || entry.window.offset > (int64_t)keys) {
+            if (options->query_offsets != NULL)
+                return dk_fail(DOTK_BAD_ARGUMENT,
+                               "options->query_offsets[%zu] is %lld: from -%zu (queries) to %zu "
+                               "(keys)",
+                               e, (long long)entry.window.offset, entry.queries, keys);
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->query_offset is %lld: from -%zu (queries) to %zu (keys)",
+                           (long long)entry.window.offset, entry.queries, keys);
+        }
+    }
+    if (options->blocks != NULL && options->blocks->rows != 0)
+        out->block_rows = (longest + options->blocks->rows - 1) / options->blocks->rows;
+    return status;
+}
+
+static dotk_status
+check_blocks(const struct dk_attention *problem)
+{
+    const dotk_attention_blocks *const blocks = problem->options.blocks;
+
+    if (blocks == NULL)
+        return DOTK_OK;
+    if (blocks->rows == 0 || blocks->cols == 0)
+        return dk_fail(DOTK_BAD_ARGUMENT, "options->blocks are %zu x %zu: at least 1 x 1",
+                       blocks->rows, blocks->cols);
+    if (blocks->starts == NULL)
+        return dk_fail(DOTK_BAD_ARGUMENT, "options->blocks->starts is NULL: pass the lists");
+    const size_t rows = problem->block_rows, lists = blocks->per_head ? problem->heads : 1;
+    const size_t most = (problem->keys + blocks->cols - 1) / blocks->cols;
+    for (size_t i = 0; i < lists * rows; i++) {
+        const size_t at = i / rows * (rows + 1) + i % rows;
+        const size_t first = blocks->starts[at], last = blocks->starts[at + 1];
+        if (last < first)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->blocks->starts[%zu] is %zu, below the %zu before it", at + 1,
+                           last, first);
+        if (last > first && blocks->columns == NULL)
+            return dk_fail(DOTK_BAD_ARGUMENT, "options->blocks->columns is NULL: pass the lists");
+        for (size_t c = first; c < last; c++) {
+            if (blocks->columns[c] >= most ||
+                (c > first && blocks->columns[c] <= blocks->columns[c - 1]))
+                return dk_fail(DOTK_BAD_ARGUMENT,
+                               "options->blocks->columns[%zu] is %zu: ascending within a row of "
+                               "blocks, below the %zu that cover the keys",
+                               c, blocks->columns[c], most);
+        }
+    }
+    return DOTK_OK;
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Numbers                                                                  */
+/* ------------------------------------------------------------------------- */
+
+static dotk_status
+check_finite(const char *name, const float *values, size_t count)
+{
+    for (size_t i = 0; values != NULL && i < count; i++) {
+        if (!isfinite(values[i]))
+            return dk_fail(DOTK_BAD_ARGUMENT, "options->%s[%zu] is %g: it must be finite", name, i,
+                           (double)values[i]);
+    }
+    return DOTK_OK;
+}
+
+static dotk_status
+check_numbers(const struct dk_attention *problem)
+{
+    const dotk_attention_options *const options = &problem->options;
+
+    if (!isfinite(problem->scale))
+        return dk_fail(DOTK_BAD_ARGUMENT, "options->scale is %g: it must be finite",
+                       problem->scale);
+    if (!(options->softcap >= 0) || !isfinite(options->softcap))
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->softcap is %g: a finite cap above 0, or 0 for none",
+                       (double)options->softcap);
+    if (!(options->dropout >= 0 && options->dropout < 1))
+        return dk_fail(DOTK_BAD_ARGUMENT, "options->dropout is %g: 0 or more, and below 1",
+                       (double)options->dropout);
+    if (options->has_window && (options->window_left < -1 || options->window_right < -1))
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->window_left is %lld, window_right %lld: keys to see on that side, "
+                       "-1 for all",
+                       (long long)options->window_left, (long long)options->window_right);
+    const dotk_status status = check_finite("slopes", options->slopes, problem->heads);
+    return status == DOTK_OK ? check_finite("sinks", options->sinks, problem->heads) : status;
+}
+
+/* No window is wider than all queries and keys together, so that positions can be added to it. */
+static void
+limit_windows(struct dk_attention *problem)
+{
+    dotk_attention_options *const options = &problem->options;
+    const int64_t most = (int64_t)(problem->queries + problem->keys);
+
+    if (!options->has_window)
+        options->window_left = options->window_right = -1;
+    if (options->window_left > most)
+        options->window_left = -1;
+    if (options->window_right > most)
+        options->window_right = -1;
+    if (options->causal && options->window_right != 0)
+        options->window_right = 0;
+}
+
+dotk_status
+dk_attention_describe(const dotk_attention_shape *shape, const dotk_attention_options *options,
+                      struct dk_attention *out)
+{
+    static const dotk_attention_options defaults = DOTK_ATTENTION_OPTIONS_INIT;
+    dotk_status status;
+
+    if (shape == NULL)
+        return dk_fail(DOTK_BAD_ARGUMENT, "shape is NULL: say how large the arrays are");
+    DK_CHECK_OPTIONS(options);
+    *out = (struct dk_attention){.options = options != NULL ? *options : defaults};
+    status = describe_shape(shape, out);
+    if (status != DOTK_OK)
+        return status;
+    out->scale = out->options.has_scale ? (double)out->options.scale : 1 / sqrt((double)out->dim);
+    status = check_numbers(out);
+    if (status == DOTK_OK)
+        status = describe_stores(out);
+    if (status == DOTK_OK)
+        status = describe_arrays(out);
+    if (status != DOTK_OK)
+        return status;
+    limit_windows(out);
+    status = describe_entries(out);
+    return status == DOTK_OK ? check_blocks(out) : status;
+}
+
+struct dk_attend_entry
+dk_attention_entry(const struct dk_attention *problem, size_t index)
+{
+    const dotk_attention_options *const options = &problem->options;
+    struct dk_attend_entry entry = {
+        .batch = index,
+        .queries = problem->queries,
+        .window = {.length = problem->keys,
+                   .offset = options->query_offset,
+                   .left = options->window_left,
+                   .right = options->window_right},
+    };
+
+    if (options->sequences != 0) {
+        entry.batch = 0;
+        entry.query = options->query_starts[index];
+        entry.queries = options->query_starts[index + 1] - entry.query;
+        entry.key = options->key_starts[index];
+        entry.window.length = options->key_starts[index + 1] - entry.key;
+    }
+    if (options->key_lengths != NULL)
+        entry.window.length = options->key_lengths[index];
+    if (options->query_offsets != NULL)
+        entry.window.offset = options->query_offsets[index];
+    return entry;
+}
+
+size_t
+dk_attention_size(const struct dk_attention *problem)
+{
+    return problem->options.store == DOTK_STORE_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
+size_t
+dk_attention_key_size(const struct dk_attention *problem)
+{
+    return problem->options.key_scales != NULL ? 1 : dk_attention_size(problem);
+}
+
+size_t
+dk_attention_value_size(const struct dk_attention *problem)
+{
+    return problem->options.value_scales != NULL ? 1 : dk_attention_size(problem);
 }
 
 dotk_status
 dk_attention_check_arrays(const struct dk_attention *problem,
                           const struct dk_attention_array *arrays, size_t count)
 {
+    const dotk_attention_options *const options = &problem->options;
+    const struct dk_attention_array dense[] = {
+        {"options->mask", options->mask, problem->heads, problem->queries, problem->keys,
+         options->mask_layout, 1, false},
+        {"options->bias", options->bias, problem->heads, problem->queries, problem->keys,
+         options->bias_layout, sizeof(float), false},
+    };
+
     for (size_t i = 0; i < count; i++) {
-        if (arrays[i].start == NULL && arrays[i].width != 0 && !is_empty(problem, arrays[i].rows))
+        if (arrays[i].start == NULL && arrays[i].width != 0 &&
+            !is_empty(problem, arrays[i].heads, arrays[i].rows))
             return dk_fail(DOTK_BAD_ARGUMENT, "%s is NULL: pass its %zu x %zu x %zu x %zu values",
-                           arrays[i].name, problem->batch, problem->heads, arrays[i].rows,
+                           arrays[i].name, problem->batch, arrays[i].heads, arrays[i].rows,
                            arrays[i].width);
     }
     for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < count; j++) {
-            size_t a, b;
-            if (!arrays[i].written || i == j ||
-                !extent_of(problem, arrays[i].rows, arrays[i].width, &arrays[i].layout, &a) ||
-                !extent_of(problem, arrays[j].rows, arrays[j].width, &arrays[j].layout, &b))
+        for (size_t j = 0; j < count + 2; j++) {
+            const struct dk_attention_array *const a = &arrays[i];
+            const struct dk_attention_array *const b = j < count ? &arrays[j] : &dense[j - count];
+            const struct extent ea = {a->name, a->heads, a->rows, a->width, a->size};
+            const struct extent eb = {b->name, b->heads, b->rows, b->width, b->size};
+            size_t a_bytes, b_bytes;
+            if (!a->written || i == j || a->start == NULL || b->start == NULL ||
+                !extent_of(problem, &ea, &a->layout, &a_bytes) ||
+                !extent_of(problem, &eb, &b->layout, &b_bytes))
                 continue;
-            const uintptr_t first = (uintptr_t)arrays[i].start;
-            const uintptr_t other = (uintptr_t)arrays[j].start;
-            if (a != 0 && b != 0 && first != 0 && other != 0 && first < other + b * sizeof(float) &&
-                other < first + a * sizeof(float))
+            const uintptr_t first = (uintptr_t)a->start, other = (uintptr_t)b->start;
+            if (a_bytes != 0 && b_bytes != 0 && first < other + b_bytes && other < first + a_bytes)
                 return dk_fail(DOTK_BAD_ARGUMENT, "%s overlaps %s: give it memory of its own",
-                               arrays[i].name, arrays[j].name);
+                               a->name, b->name);
         }
     }
     return DOTK_OK;

@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "attention/problem.h"
+#include "attention/source.h"
+#include "attention/visible.h"
 
 enum { TASK_ROWS = 48 }; /* queries for which keys are packed once */
 
@@ -43,23 +44,42 @@ score_panel(const struct weights *work, const float *const *row, size_t rows, co
     }
 }
 
-/* row[0 .. keys - 1]: scores to weights; from 'end' on zeros. */
+/* row[0 .. keys - 1]: scores of the span to weights; zeros where a key does not count. */
 static void
-softmax_row(float *row, size_t end, size_t keys, double scale)
+softmax_row(const struct dk_visible *visible, size_t r, float *row, size_t keys)
 {
+    const struct dk_attention *const problem = visible->problem;
+    const dotk_attention_options *const options = &problem->options;
+    const struct dk_span span = dk_visible_span(visible, r, r);
+    const size_t head = dk_attention_query_head(problem, visible->key_head, r);
     double most = -INFINITY, sum = 0;
 
-    for (size_t j = 0; j < end; j++)
-        most = row[j] * scale > most || row[j] != row[j] ? row[j] * scale : most;
-    memset(row + end, 0, (keys - end) * sizeof *row);
-    if (most == -INFINITY) {
-        memset(row, 0, end * sizeof *row);
-        return;
+    memset(row, 0, span.begin / DK_PANEL * DK_PANEL * sizeof *row);
+    for (size_t key = span.begin / DK_PANEL * DK_PANEL; key < span.end; key += DK_PANEL) {
+        const uint64_t bits = visible->mask.bits(&visible->mask, r, key);
+        const size_t count = dk_min(DK_PANEL, visible->entry.window.length - key);
+        float bias[DK_PANEL];
+        dk_visible_bias(visible, r, key, count, bias);
+        for (size_t j = 0; j < count; j++) {
+            double score = row[key + j] * problem->scale;
+            if (options->softcap > 0)
+                score = options->softcap * tanh(score / options->softcap);
+            score += bias[j] * 0.69314718055994530942;
+            row[key + j] = (bits >> j & 1) != 0 ? (float)score : -INFINITY;
+            most = row[key + j] > most || row[key + j] != row[key + j] ? row[key + j] : most;
+        }
     }
-    for (size_t j = 0; j < end; j++)
-        sum += exp(row[j] * scale - most);
-    for (size_t j = 0; j < end; j++)
-        row[j] = (float)(exp(row[j] * scale - most) / sum);
+    const size_t first = span.begin / DK_PANEL * DK_PANEL;
+    const size_t end = dk_min(dk_round_up(span.end, DK_PANEL), visible->entry.window.length);
+    memset(row + dk_max(end, first), 0, (keys - dk_max(end, first)) * sizeof *row);
+    if (options->sinks != NULL) {
+        most = fmax(most, options->sinks[head]);
+        sum = exp(options->sinks[head] - most);
+    }
+    for (size_t j = first; j < end; j++)
+        sum += most == -INFINITY ? 0 : exp(row[j] - most);
+    for (size_t j = first; j < end; j++)
+        row[j] = most == -INFINITY ? 0 : (float)(exp(row[j] - most) / sum);
 }
 
 static void
@@ -70,24 +90,28 @@ run_rows(void *arg, size_t task, size_t slot)
     const size_t head = task / work->groups, b = head / problem->heads, h = head % problem->heads;
     const size_t first = task % work->groups * TASK_ROWS;
     const size_t rows = dk_min(TASK_ROWS, problem->queries - first);
-    const struct dk_prefix_mask mask = dk_attention_mask(problem, b);
-    const float *const q = problem->q + dk_attention_head(&problem->query, b, h);
-    const float *const k = problem->k + dk_attention_head(&problem->key, b, h);
+    const struct dk_attend_entry entry = dk_attention_entry(problem, b);
+    const struct dk_visible visible = dk_visible(problem, &entry, h / problem->group);
+    const size_t g = h % problem->group, step = problem->group;
+    const float *const q = (const float *)problem->q +
+                           dk_attention_head(&problem->options.query, b, h);
+    const float *const k = (const float *)problem->k +
+                           dk_attention_head(&problem->options.key, b, h / problem->group);
     float *const matrix = work->weights + (head * problem->queries + first) * problem->keys;
     const float *row[TASK_ROWS];
 
     for (size_t r = 0; r < rows; r++)
-        row[r] = q + (first + r) * problem->query.row;
-    const size_t end = dk_prefix_mask_end(&mask, first + rows - 1);
-    for (size_t key = 0; key < end; key += DK_PANEL) {
-        const size_t count = dk_min(DK_PANEL, end - key);
-        work->kernels->pack_f32(k + key * problem->key.row, problem->key.row, count, problem->dim,
-                                1.0f, work->panel[slot]);
+        row[r] = q + (first + r) * problem->options.query.row;
+    const struct dk_span span = dk_visible_span(&visible, first * step + g,
+                                                (first + rows - 1) * step + g);
+    for (size_t key = span.begin / DK_PANEL * DK_PANEL; key < span.end; key += DK_PANEL) {
+        const size_t count = dk_min(DK_PANEL, entry.window.length - key);
+        work->kernels->pack_f32(k + key * problem->options.key.row, problem->options.key.row, count,
+                                problem->dim, 1.0f, work->panel[slot]);
         score_panel(work, row, rows, work->panel[slot], key, count, matrix);
     }
     for (size_t r = 0; r < rows; r++)
-        softmax_row(matrix + r * problem->keys, dk_prefix_mask_end(&mask, first + r), problem->keys,
-                    problem->scale);
+        softmax_row(&visible, (first + r) * step + g, matrix + r * problem->keys, problem->keys);
 }
 
 static dotk_status
@@ -118,6 +142,9 @@ dotk_attention_weights(dotk_context *context, const dotk_attention_shape *shape,
     dotk_status status = dk_attention_describe(shape, options, &problem);
     if (status != DOTK_OK)
         return status;
+    if (problem.options.store != DOTK_STORE_F32 || problem.options.key_scales != NULL ||
+        problem.options.sequences != 0)
+        return dk_fail(DOTK_UNSUPPORTED, "options: weights are of f32 without packed sequences");
     if (!dk_mul(problem.queries, problem.keys, &cells) || !dk_mul(cells, problem.heads, &total) ||
         !dk_mul(total, problem.batch, &total) || total > PTRDIFF_MAX / sizeof *weights)
         return dk_fail(DOTK_BAD_ARGUMENT,
@@ -125,9 +152,12 @@ dotk_attention_weights(dotk_context *context, const dotk_attention_shape *shape,
                        problem.batch, problem.heads, problem.queries, problem.keys);
     const dotk_layout dense = {problem.heads * cells, cells, problem.keys};
     const struct dk_attention_array arrays[] = {
-        {"q", q, problem.queries, problem.dim, problem.query, false},
-        {"k", k, problem.keys, problem.dim, problem.key, false},
-        {"weights", weights, problem.queries, problem.keys, dense, true},
+        {"q", q, problem.heads, problem.queries, problem.dim, problem.options.query, sizeof *q,
+         false},
+        {"k", k, problem.key_heads, problem.keys, problem.dim, problem.options.key, sizeof *k,
+         false},
+        {"weights", weights, problem.heads, problem.queries, problem.keys, dense, sizeof *weights,
+         true},
     };
     problem.q = q;
     problem.k = k;

@@ -137,7 +137,11 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
             continue;
         }
         const size_t seen = 64 - (size_t)__builtin_clzll(any);
-        const size_t panels = cut ? 1 : whole_panels(tile, block, column, whole);
+        const size_t panels = cut || block->bias != NULL ? 1
+                                                         : whole_panels(tile, block, column, whole);
+        _Alignas(64) float bias[DK_ATTEND_ROWS][DK_PANEL];
+        for (size_t r = 0; r < tile->rows && block->bias != NULL; r++)
+            block->bias->row(block->bias, tile->row + r, block->key + column, count, bias[r]);
         kernels->weigh_f32(&(struct dk_weigh){
             .query = tile->query,
             .rows = tile->rows,
@@ -146,6 +150,8 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
             .panels = panels,
             .panel = block->panels + column * block->dim,
             .keep = cut ? keep : NULL,
+            .bias = block->bias != NULL ? bias : NULL,
+            .softcap = block->softcap,
             .column = column,
             .weight = weight,
             .softmax = tile->softmax,
@@ -215,19 +221,28 @@ dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct dk_att
 }
 
 void
-dk_attend_finish(const struct dk_attend_answer *answer, const float *output, size_t width,
-                 float *out, float *lse)
+dk_attend_finish(const struct dk_attend_answer *answer, float sink, const float *output,
+                 size_t width, float *out, float *lse)
 {
+    const double ln_2 = 0.69314718055994530942;
+    float factor = 1 / answer->sum;
+    double log_sum = answer->max + log2((double)answer->sum);
+
     if (answer->max == -INFINITY) {
         memset(out, 0, width * sizeof *out);
         if (lse != NULL)
-            *lse = -INFINITY;
+            *lse = (float)(sink * ln_2);
         return;
     }
-    const float factor = 1 / answer->sum;
+    if (sink != -INFINITY) {
+        const double most = sink > answer->max ? sink : answer->max;
+        const double seen = exp2(answer->max - most), sum = answer->sum * seen + exp2(sink - most);
+        factor = (float)(seen / sum);
+        log_sum = most + log2(sum);
+    }
     /* + 0 makes +0 of -0: whether a masked key's 0 * v was added must not show. */
     for (size_t e = 0; e < width; e++)
         out[e] = output[e] * factor + 0.0f;
     if (lse != NULL)
-        *lse = (float)((answer->max + log2((double)answer->sum)) * 0.69314718055994530942);
+        *lse = (float)(log_sum * ln_2);
 }

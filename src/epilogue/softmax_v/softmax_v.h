@@ -22,9 +22,19 @@ struct dk_attend_tile {
     size_t output_stride;
 };
 
+/* What is added to scores, as kernels take it: base 2. */
+struct dk_score_bias {
+    /* out[c] = what is added to the score of 'row' and key + c, c < count <= 64, 0 from there on.
+     */
+    void (*row)(const struct dk_score_bias *bias, size_t row, size_t key, size_t count,
+                float out[DK_PANEL]);
+};
+
 /* Up to DK_ATTEND_BLOCK keys, from 'key' on, a multiple of it. */
 struct dk_attend_block {
     const struct dk_mask *mask;
+    const struct dk_score_bias *bias; /* NULL: none */
+    float softcap;                    /* 0: none; in base 2 */
     size_t key, count;
     const float *panels; /* those the mask leaves, each in its place */
     size_t dim;
@@ -55,8 +65,11 @@ void dk_attend_take(const struct dk_attend_tile *tile, struct dk_attend_answer *
 void dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct dk_attend_answer *b,
                      const float *b_output, size_t width);
 
-/* out = output / sum, zeros when nothing was seen; *lse, unless NULL, in natural logarithms. */
-void dk_attend_finish(const struct dk_attend_answer *answer, const float *output, size_t width,
-                      float *out, float *lse);
+/*
+ * out = output / sum, zeros when nothing was seen; *lse, unless NULL, in natural logarithms. 'sink'
+ * (base 2, -INFINITY for none) is the score of a key without a value: it has its share of the sum.
+ */
+void dk_attend_finish(const struct dk_attend_answer *answer, float sink, const float *output,
+                      size_t width, float *out, float *lse);
 
 #endif /* DOTK_EPILOGUE_SOFTMAX_V_H */

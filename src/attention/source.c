@@ -1,0 +1,222 @@
+/* source.c - packs keys, widens what is not f32, prefetches what comes next */
+#include "attention/source.h"
+
+#include <string.h>
+
+enum {
+    KEPT_BYTES = 1 << 20, /* packed keys of a head that a thread keeps */
+};
+
+struct dk_source
+dk_source(const struct dk_attention *problem, const struct dk_kernels *kernels, size_t keys,
+          bool keep)
+{
+    struct dk_source source = {
+        .problem = problem,
+        .kernels = kernels,
+        .block = problem->dim <= 1024 ? DK_ATTEND_BLOCK : DK_PANEL,
+    };
+
+    if (keep && keys <= KEPT_BYTES / sizeof(float) / problem->dim)
+        source.kept_keys = dk_round_up(keys, DK_PANEL);
+    return source;
+}
+
+/* Whether an array lies as the kernels read it. */
+static bool
+keys_are_f32(const struct dk_attention *problem)
+{
+    return problem->options.store == DOTK_STORE_F32 && problem->options.key_scales == NULL;
+}
+
+static bool
+values_are_f32(const struct dk_attention *problem)
+{
+    return problem->options.store == DOTK_STORE_F32 && problem->options.value_scales == NULL;
+}
+
+bool
+dk_source_alloc(struct dk_call *call, const struct dk_source *source, struct dk_source_room *room)
+{
+    const struct dk_attention *const problem = source->problem;
+    const size_t panels = dk_max(source->kept_keys, source->block);
+
+    *room = (struct dk_source_room){.head = SIZE_MAX};
+    room->panels = dk_call_alloc(call, panels * problem->dim, sizeof *room->panels);
+    if (!keys_are_f32(problem))
+        room->rows = dk_call_alloc(call, DK_PANEL * problem->dim, sizeof *room->rows);
+    if (!values_are_f32(problem) && problem->width > 0)
+        room->values = dk_call_alloc(call, source->block * problem->width, sizeof *room->values);
+    return room->panels != NULL && (room->rows != NULL || keys_are_f32(problem)) &&
+           (room->values != NULL || values_are_f32(problem) || problem->width == 0);
+}
+
+void
+dk_source_widen(const struct dk_kernels *kernels, dotk_store store, const void *from, size_t count,
+                float *out)
+{
+    if (store == DOTK_STORE_F32)
+        memcpy(out, from, count * sizeof *out);
+    else
+        kernels->widen->widen_half[store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16](
+            from, count, out);
+}
+
+/* One array of keys or values: where its rows lie, and what they are. */
+struct rows {
+    const char *first; /* of the entry and head */
+    size_t stride, width, size;
+    const float *scales; /* of the rows, with int8 */
+};
+
+static struct rows
+keys_of(const struct dk_attention *problem, const struct dk_attend_entry *entry, size_t key_head)
+{
+    const dotk_layout *const layout = &problem->options.key;
+    const size_t size = dk_attention_key_size(problem);
+    const float *const scales = problem->options.key_scales;
+
+    return (struct rows){
+        .first = (const char *)problem->k +
+                 (dk_attention_head(layout, entry->batch, key_head) + entry->key * layout->row) *
+                     size,
+        .stride = layout->row,
+        .width = problem->dim,
+        .size = size,
+        .scales = scales == NULL
+                      ? NULL
+                      : scales + (entry->batch * problem->key_heads + key_head) * problem->keys +
+                            entry->key,
+    };
+}
+
+static struct rows
+values_of(const struct dk_attention *problem, const struct dk_attend_entry *entry, size_t key_head)
+{
+    const dotk_layout *const layout = &problem->options.value;
+    const size_t size = dk_attention_value_size(problem);
+    const float *const scales = problem->options.value_scales;
+
+    return (struct rows){
+        .first = (const char *)problem->v +
+                 (dk_attention_head(layout, entry->batch, key_head) + entry->key * layout->row) *
+                     size,
+        .stride = layout->row,
+        .width = problem->width,
+        .size = size,
+        .scales = scales == NULL
+                      ? NULL
+                      : scales + (entry->batch * problem->key_heads + key_head) * problem->keys +
+                            entry->key,
+    };
+}
+
+static const char *
+row_at(const struct rows *rows, size_t i)
+{
+    return rows->first + i * rows->stride * rows->size;
+}
+
+/* Rows first .. first + count - 1, as f32, dense. */
+static void
+widen_rows(const struct dk_source *source, const struct rows *rows, size_t first, size_t count,
+           float *out)
+{
+    for (size_t i = first; i < first + count; i++, out += rows->width) {
+        if (rows->scales == NULL) {
+            dk_source_widen(source->kernels, source->problem->options.store, row_at(rows, i),
+                            rows->width, out);
+            continue;
+        }
+        const int8_t *const codes = (const int8_t *)row_at(rows, i);
+        for (size_t d = 0; d < rows->width; d++)
+            out[d] = (float)codes[d] * rows->scales[i];
+    }
+}
+
+static void
+pack_panel(const struct dk_source *source, const struct dk_source_room *room,
+           const struct rows *keys, size_t first, size_t count, float *panel)
+{
+    const float *rows = (const float *)(const void *)row_at(keys, first);
+    size_t stride = keys->stride;
+
+    if (room->rows != NULL) {
+        widen_rows(source, keys, first, count, room->rows);
+        rows = room->rows;
+        stride = keys->width;
+    }
+    source->kernels->pack_f32(rows, stride, count, keys->width, 1.0f, panel);
+}
+
+void
+dk_source_load(const struct dk_source *source, struct dk_source_room *room,
+               const struct dk_attend_entry *entry, size_t index, size_t key_head, size_t key,
+               size_t count, struct dk_attend_block *block)
+{
+    const struct dk_attention *const problem = source->problem;
+    const struct rows keys = keys_of(problem, entry, key_head);
+    const struct rows values = values_of(problem, entry, key_head);
+    const size_t head = index * problem->key_heads + key_head;
+    float *const panels = source->kept_keys > 0 ? room->panels + key * problem->dim : room->panels;
+    size_t first = key;
+
+    if (source->kept_keys > 0) {
+        if (room->head != head)
+            room->packed = 0;
+        room->head = head;
+        first = dk_max(first, room->packed);
+        room->packed = dk_max(room->packed, dk_round_up(key + count, DK_PANEL));
+    }
+    /* whole panels, as another unit may see more keys */
+    for (size_t j = first; j < key + count; j += DK_PANEL)
+        pack_panel(source, room, &keys, j, dk_min(DK_PANEL, entry->window.length - j),
+                   panels + (j - key) * problem->dim);
+    block->key = key;
+    block->count = count;
+    block->panels = panels;
+    block->dim = problem->dim;
+    block->width = problem->width;
+    memset(block->finite, -1, sizeof block->finite);
+    if (room->values != NULL) {
+        widen_rows(source, &values, key, count, room->values);
+        block->value = room->values;
+        block->value_stride = problem->width;
+    } else {
+        block->value = (const float *)(const void *)row_at(&values, key);
+        block->value_stride = values.stride;
+    }
+}
+
+/* Asks for 'count' rows of 'bytes' to be brought into L2; they need not exist. */
+static void
+prefetch_rows(const char *rows, size_t stride_bytes, size_t count, size_t bytes)
+{
+    for (size_t r = 0; r < count; r++) {
+        for (size_t i = 0; i < bytes; i += DK_LINE) {
+            __builtin_prefetch(rows + r * stride_bytes + i, 0, 2);
+            __asm__ volatile("" : : : "memory"); /* or gcc 12 keeps one of several */
+        }
+    }
+}
+
+void
+dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *room,
+                   const struct dk_attend_entry *entry, size_t key_head, size_t first, size_t last,
+                   size_t t, size_t parts)
+{
+    const struct dk_attention *const problem = source->problem;
+    const size_t from = first + (last - first) * t / parts;
+    const size_t count = first + (last - first) * (t + 1) / parts - from;
+    const struct rows values = values_of(problem, entry, key_head);
+
+    if (from < room->packed) {
+        const size_t bytes = problem->dim * sizeof(float);
+        prefetch_rows((const char *)(room->panels + from * problem->dim), bytes, count, bytes);
+    } else {
+        const struct rows keys = keys_of(problem, entry, key_head);
+        prefetch_rows(row_at(&keys, from), keys.stride * keys.size, count, keys.width * keys.size);
+    }
+    prefetch_rows(row_at(&values, from), values.stride * values.size, count,
+                  values.width * values.size);
+}

@@ -1,0 +1,59 @@
+/*
+ * source.h - keys and values as kernels read them: packed panels, and rows of f32
+ *
+ * A thread packs the keys that it needs, widening those that are not f32, and keeps those of its
+ * current head when they fit 1 MiB: packing them again for each unit would cost about 2 % of the
+ * time. In return nothing is shared between threads, no thread waits for another's packing, and
+ * memory does not grow with the number of heads or keys. Values of f32 are read where they lie.
+ */
+#ifndef DOTK_ATTENTION_SOURCE_H
+#define DOTK_ATTENTION_SOURCE_H
+
+#include "attention/problem.h"
+#include "epilogue/softmax_v/softmax_v.h"
+
+struct dk_source {
+    const struct dk_attention *problem;
+    const struct dk_kernels *kernels;
+    size_t block;     /* keys of a block: a matter of the dimension alone, so that bits are */
+    size_t kept_keys; /* as many as a head has, when panels are kept; else 0 */
+};
+
+/* What one thread packs and widens into. */
+struct dk_source_room {
+    float *panels;
+    float *rows;   /* widened keys of a panel; NULL where keys are f32       */
+    float *values; /* widened values of a block; NULL where values are f32   */
+    size_t head;   /* of which entry and head panels are kept, and ...       */
+    size_t packed; /* ... how many keys from 0 on                            */
+};
+
+/*
+ * 'keys': the most that an entry has; 'keep' whether units of a head see its keys from the first
+ * on, so that packed ones are worth keeping.
+ */
+struct dk_source dk_source(const struct dk_attention *problem, const struct dk_kernels *kernels,
+                           size_t keys, bool keep);
+
+/* False: out of memory. */
+bool
+dk_source_alloc(struct dk_call *call, const struct dk_source *source, struct dk_source_room *room);
+
+/*
+ * Makes keys key .. key + count - 1 (within a block) of entry 'index' and 'key_head' ready: fills
+ * in the block's key, count, panels, dim, value, value_stride, width and finite.
+ */
+void dk_source_load(const struct dk_source *source, struct dk_source_room *room,
+                    const struct dk_attend_entry *entry, size_t index, size_t key_head, size_t key,
+                    size_t count, struct dk_attend_block *block);
+
+/* Asks for part t of 'parts' of keys first .. last - 1 and their values. */
+void dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *room,
+                        const struct dk_attend_entry *entry, size_t key_head, size_t first,
+                        size_t last, size_t t, size_t parts);
+
+/* 'count' numbers of 'store' (not int8), widened. */
+void dk_source_widen(const struct dk_kernels *kernels, dotk_store store, const void *from,
+                     size_t count, float *out);
+
+#endif /* DOTK_ATTENTION_SOURCE_H */

@@ -1,0 +1,40 @@
+/*
+ * visible.h - which keys count for the rows of one entry and key head, and what is added to scores
+ *
+ * Everything that excludes a key is here one mask: lengths, causal, windows, boolean masks, blocks,
+ * and a bias of -infinity. Rows are those of problem.h: query heads that share keys side by side.
+ */
+#ifndef DOTK_ATTENTION_VISIBLE_H
+#define DOTK_ATTENTION_VISIBLE_H
+
+#include "attention/problem.h"
+#include "mask/blocks.h"
+
+struct dk_visible {
+    struct dk_mask mask; /* pass &visible.mask; keys count from the entry's first */
+    const struct dk_attention *problem;
+    struct dk_attend_entry entry;
+    size_t key_head;
+};
+
+struct dk_visible dk_visible(const struct dk_attention *problem,
+                             const struct dk_attend_entry *entry, size_t key_head);
+
+/* The run of keys outside of which rows first .. last see nothing. */
+struct dk_span dk_visible_span(const struct dk_visible *visible, size_t first, size_t last);
+
+/* Whether scores are changed between product and softmax other than by the cap. */
+bool dk_attention_has_bias(const struct dk_attention *problem);
+
+/*
+ * bias[c] = what is added to the score of 'row' and key + c, for c < count <= 64, in units of
+ * base-2 logarithms: bias and slopes times log2(e). Zeros from there to 63. Where the bias is
+ * -infinity, which the mask excludes, it may be anything.
+ */
+void dk_visible_bias(const struct dk_visible *visible, size_t row, size_t key, size_t count,
+                     float bias[64]);
+
+/* The pairs that count. Looks at every 64 cells where a mask, a bias or blocks are given. */
+uint64_t dk_visible_pairs(const struct dk_attention *problem);
+
+#endif /* DOTK_ATTENTION_VISIBLE_H */

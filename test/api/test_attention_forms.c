@@ -1,0 +1,168 @@
+/* test_attention_forms.c - each form of attention by itself, against the reference */
+#include "attention_reference.h"
+
+enum { B = 2, H = 4, L = 70, S = 1100, D = 24, E = 20 };
+
+static dotk_context *two;
+
+static int
+set_up(void **state)
+{
+    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
+
+    (void)state;
+    options.threads = 2;
+    assert_ok(dotk_context_create(&options, &two));
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    (void)state;
+    dotk_context_destroy(two);
+    return 0;
+}
+
+static void
+check_form(struct problem *p)
+{
+    assert_ok(forward(two, p));
+    check(p, 1);
+    drop(p);
+}
+
+static void
+test_grouped_heads(void **state)
+{
+    static const size_t key_heads[] = {1, 2, 4};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct problem p = make(i, B, H, L, S, D, E);
+        p.shape.key_heads = key_heads[i];
+        p.options.causal = 1;
+        p.options.query_offset = S - L;
+        check_form(&p);
+    }
+}
+
+static void
+test_windows(void **state)
+{
+    static const int64_t sides[][2] = {{0, 0}, {5, 3}, {300, -1}, {-1, 40}, {64, 64}, {5000, 5000}};
+    static const int64_t offsets[] = {0, S - L, -30};
+
+    (void)state;
+    for (size_t i = 0; i < 18; i++) {
+        struct problem p = make(i, B, H, L, S, D, E);
+        p.shape.key_heads = 2;
+        p.options.has_window = 1;
+        p.options.window_left = sides[i / 3][0];
+        p.options.window_right = sides[i / 3][1];
+        p.options.query_offset = offsets[i % 3];
+        p.options.causal = i % 4 == 0;
+        check_form(&p);
+    }
+}
+
+static void
+test_boolean_mask(void **state)
+{
+    static uint8_t mask[B * H * L * S];
+    static const dotk_layout layouts[] = {{H * L * S, L * S, S}, {0, 0, S}, {S, 0, 0}, {0, 7, 0}};
+    uint64_t seed = 3;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof mask; i++)
+        mask[i] = (uint8_t)(test_random_below(&seed, 3) * 100);
+    for (size_t i = 0; i < 4; i++) {
+        struct problem p = make(i, B, H, L, S, D, E);
+        p.shape.key_heads = 1;
+        p.options.mask = mask;
+        p.options.mask_layout = layouts[i];
+        check_form(&p);
+    }
+}
+
+static void
+test_blocks(void **state)
+{
+    static const size_t starts[] = {0, 2, 2, 3, 3, 4, 6, 7}, columns[] = {0, 3, 8, 1, 2, 5, 4};
+    const dotk_attention_blocks blocks = {10, 128, starts, columns, 0};
+
+    (void)state;
+    struct problem p = make(1, B, H, L, S, D, E);
+    p.options.blocks = &blocks;
+    check_form(&p);
+}
+
+static void
+test_bias_and_slopes(void **state)
+{
+    static float bias[H * L * S], slopes[H] = {0.5f, 0.1f, 0, 1};
+    uint64_t seed = 3;
+
+    (void)state;
+    test_random_normals(&seed, bias, H * L * S);
+    for (size_t i = 0; i < H * L * S; i += 3)
+        bias[i] = -INFINITY;
+    for (size_t i = 0; i < 3; i++) {
+        struct problem p = make(i, B, H, L, S, D, E);
+        p.shape.key_heads = 2;
+        p.options.bias = i == 1 ? NULL : bias;
+        p.options.bias_layout = (dotk_layout){0, L * S, S};
+        p.options.slopes = i == 0 ? NULL : slopes;
+        p.options.query_offset = 17;
+        check_form(&p);
+    }
+}
+
+static void
+test_softcap_and_sinks(void **state)
+{
+    static const float sinks[H] = {-2, 0, 8, 3};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct problem p = make(i, B, H, L, S, D, E);
+        p.options.softcap = i == 1 ? 0 : 3;
+        p.options.sinks = i == 0 ? NULL : sinks;
+        p.options.causal = 1;
+        p.options.query_offset = -2;
+        check_form(&p);
+    }
+}
+
+static void
+test_packed_sequences(void **state)
+{
+    static const size_t queries[] = {0, 20, 20, 21, L}, keys[] = {0, 1000, 1040, 1040, S};
+    static const int64_t offsets[] = {980, 3, 0, 2};
+    static const size_t lengths[] = {900, 0, 0, 60};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct problem p = make(i, 1, H, L, S, D, E);
+        p.shape.key_heads = 2;
+        p.options.sequences = 4;
+        p.options.query_starts = queries;
+        p.options.key_starts = keys;
+        p.options.causal = i % 2;
+        p.options.query_offsets = i % 2 ? offsets : NULL;
+        p.options.key_lengths = i / 2 ? lengths : NULL;
+        check_form(&p);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_grouped_heads),    cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_boolean_mask),     cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_bias_and_slopes),  cmocka_unit_test(test_softcap_and_sinks),
+        cmocka_unit_test(test_packed_sequences),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
