@@ -15,6 +15,9 @@ dk_bias_act_f32_fn dk_bias_act_f32_neon;
 dk_weigh_f32_fn dk_weigh_f32_neon;
 dk_blend_f32_fn dk_blend_f32_neon;
 extern const struct dk_widen_kernels dk_widen_neon;
+dk_gradient_cells_fn dk_gradient_cells_f32_neon;
+dk_gradient_sum_fn dk_gradient_sum_f32_neon;
+extern const struct dk_gradient_kernels dk_gradient_neon;
 extern const struct dk_softmax_v_kernels dk_softmax_v_neon;
 extern const struct dk_yardstick_kernels dk_yardstick_neon;
 extern const struct dk_kernels dk_kernels_neon;
@@ -38,6 +41,7 @@ extern const struct dk_kernels dk_kernels_neon;
     .pair_f32 =                                                                                    \
         {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},      \
     .pack_f32 = dk_pack_f32_neon, .widen = &dk_widen_neon, .softmax_v = &dk_softmax_v_neon,        \
-    .bias_act_f32 = dk_bias_act_f32_neon, .yardstick = &dk_yardstick_neon
+    .gradient = &dk_gradient_neon, .bias_act_f32 = dk_bias_act_f32_neon,                           \
+    .yardstick = &dk_yardstick_neon
 
 #endif /* DOTK_KERNEL_KERNELS_NEON_H */
