@@ -2,7 +2,8 @@
  * dotk/vector.h - one or two vectors: products, lengths, angles, softmax
  *
  *     dotk_dot, dotk_cosine, dotk_l2, dotk_norm, dotk_angle ... numbers
- *     dotk_normalize, dotk_project, dotk_softmax .............. vectors
+ *     dotk_normalize, dotk_project ............................ vectors
+ *     dotk_softmax, dotk_log_softmax .......................... weights
  *     dotk_inspect ............................................ a whole set of vectors
  *
  * Vectors are 'dim' consecutive f32 values. dim = 0 is allowed wherever the result
@@ -69,6 +70,13 @@ DOTK_API dotk_status dotk_project(const float *a, const float *b, size_t dim, fl
  * Errors: DOTK_BAD_ARGUMENT unless temperature is finite and above 0.
  */
 DOTK_API dotk_status dotk_softmax(const float *a, size_t dim, float temperature, float *out);
+
+/*
+ * out[i] = the logarithm of what dotk_softmax() gives, worked out without its underflow; out may be
+ * a. Where that is 0, or NaN, this is -INFINITY, or NaN. Error <= 2^-24 |out[i]| + dim * 2^-52.
+ * Errors: as dotk_softmax().
+ */
+DOTK_API dotk_status dotk_log_softmax(const float *a, size_t dim, float temperature, float *out);
 
 /* ------------------------------------------------------------------------- */
 /*  Looking at a whole set                                                   */

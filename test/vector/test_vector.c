@@ -188,6 +188,8 @@ test_null_arguments(void **state)
     assert_message("a is NULL");
     assert_status(dotk_softmax(one, 1, 1, NULL), DOTK_BAD_ARGUMENT);
     assert_message("out is NULL");
+    assert_status(dotk_log_softmax(one, 1, 1, NULL), DOTK_BAD_ARGUMENT);
+    assert_message("out is NULL");
 }
 
 /* ------------------------------------------------------------------------- */
@@ -212,6 +214,12 @@ test_softmax(void **state)
                 max = fmax(max, a[d]);
             for (size_t d = 0; d < dim; d++)
                 sum += exp((a[d] - max) / temperatures[t]);
+            assert_ok(dotk_log_softmax(a, dim, temperatures[t], out));
+            for (size_t d = 0; d < dim; d++) {
+                const double exact = (a[d] - max) / temperatures[t] - log(sum);
+                assert_true(fabs(out[d] - exact) <=
+                            0x1p-24 * fabs(exact) + 0x1p-52 * (double)(dim + 1));
+            }
             assert_ok(dotk_softmax(a, dim, temperatures[t], out));
             for (size_t d = 0; d < dim; d++) {
                 const double exact = exp((a[d] - max) / temperatures[t]) / sum;
@@ -247,9 +255,24 @@ test_softmax_of_odd_values(void **state)
     assert_ok(dotk_softmax(far, 2, 1e-45f, out));
     assert_true(out[0] == 1 && out[1] == 0);
     assert_ok(dotk_softmax(NULL, 0, 1, NULL));
+    assert_ok(dotk_log_softmax(all_masked, 2, 1, out));
+    assert_true(out[0] == -INFINITY && out[1] == -INFINITY);
+    assert_ok(dotk_log_softmax(masked, 3, 1, out));
+    assert_true(out[0] == -INFINITY && out[1] == (float)-log(2) && out[2] == out[1]);
+    assert_ok(dotk_log_softmax(with_nan, 3, 1, out));
+    assert_true(isnan(out[0]) && isnan(out[1]) && isnan(out[2]));
+    assert_ok(dotk_log_softmax(masked_and_nan, 2, 1, out));
+    assert_true(isnan(out[0]) && isnan(out[1]));
+    assert_ok(dotk_log_softmax(with_infinity, 2, 1, out));
+    assert_true(isnan(out[0]) && isnan(out[1]));
+    const float apart[] = {0, -1000}; /* whose weight is 0 as an f32 */
+    assert_ok(dotk_log_softmax(apart, 2, 1, out));
+    assert_true(out[0] == 0 && out[1] == -1000);
     const float temperatures[] = {0, -1, NAN, INFINITY};
     for (size_t i = 0; i < 4; i++) {
         assert_status(dotk_softmax(masked, 3, temperatures[i], out), DOTK_BAD_ARGUMENT);
+        assert_message("temperature");
+        assert_status(dotk_log_softmax(masked, 3, temperatures[i], out), DOTK_BAD_ARGUMENT);
         assert_message("temperature");
     }
 }
