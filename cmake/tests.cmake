@@ -94,7 +94,7 @@ if(CMOCKA_FOUND)
       target_compile_definitions(${name} PRIVATE TEST_EMULATED=1)
     endif()
     # Tests of the public interface may see nothing else.
-    if(room STREQUAL "api")
+    if(room MATCHES "^(api|onnx)$")
       target_include_directories(${name} PRIVATE test ${CMOCKA_INCLUDE_DIRS})
     else()
       target_include_directories(${name} PRIVATE src test ${CMOCKA_INCLUDE_DIRS})
