@@ -168,6 +168,7 @@ typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size
                             float factor, float *panel);
 
 #include "kernel/bias_act.h"
+#include "kernel/dropout.h"
 #include "kernel/gradient.h"
 #include "kernel/pair.h"
 #include "kernel/screen_i8.h"
@@ -203,6 +204,7 @@ struct dk_kernels {
     const struct dk_widen_kernels *widen;
 
     const struct dk_softmax_v_kernels *softmax_v;
+    dk_dropout_fn *dropout;
     const struct dk_gradient_kernels *gradient;
     dk_bias_act_f32_fn *bias_act_f32;
 

@@ -23,6 +23,7 @@ const struct dk_kernels dk_kernels_avx2 = {
     .pack_f32 = dk_pack_f32_avx2,
     .widen = &dk_widen_avx2,
     .softmax_v = &dk_softmax_v_avx2,
+    .dropout = dk_dropout_avx2,
     .gradient = &dk_gradient_avx2,
     .bias_act_f32 = dk_bias_act_f32_avx2,
     .yardstick = &dk_yardstick_avx2,

@@ -41,7 +41,7 @@ extern const struct dk_kernels dk_kernels_neon;
     .pair_f32 =                                                                                    \
         {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},      \
     .pack_f32 = dk_pack_f32_neon, .widen = &dk_widen_neon, .softmax_v = &dk_softmax_v_neon,        \
-    .gradient = &dk_gradient_neon, .bias_act_f32 = dk_bias_act_f32_neon,                           \
-    .yardstick = &dk_yardstick_neon
+    .dropout = dk_dropout_portable, .gradient = &dk_gradient_neon,                                 \
+    .bias_act_f32 = dk_bias_act_f32_neon, .yardstick = &dk_yardstick_neon
 
 #endif /* DOTK_KERNEL_KERNELS_NEON_H */

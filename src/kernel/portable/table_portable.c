@@ -25,6 +25,7 @@ const struct dk_kernels dk_kernels_portable = {
     .pack_f32 = dk_pack_f32_portable,
     .widen = &dk_widen_portable,
     .softmax_v = &dk_softmax_v_portable,
+    .dropout = dk_dropout_portable,
     .gradient = &dk_gradient_portable,
     .bias_act_f32 = dk_bias_act_f32_portable,
     .yardstick = &dk_yardstick_portable,
