@@ -114,20 +114,26 @@ place_of(const struct problem *p, size_t b, size_t i)
     return place;
 }
 
-/* Whether the block of query i and key j of a place is listed. */
-static inline bool
-is_listed(const struct problem *p, size_t h, size_t i, size_t j)
+/* Rows of blocks: with packed sequences, those of the longest. */
+static inline size_t
+block_rows(const struct problem *p)
 {
     const dotk_attention_options *const o = &p->options;
-    const dotk_attention_blocks *const blocks = o->blocks;
     size_t longest = o->sequences > 0 ? 0 : p->shape.queries;
 
     for (size_t n = 0; n < o->sequences; n++) {
         const size_t queries = o->query_starts[n + 1] - o->query_starts[n];
         longest = queries > longest ? queries : longest;
     }
-    const size_t lists = (longest + blocks->rows - 1) / blocks->rows + 1;
-    const size_t *const starts = blocks->starts + (blocks->per_head ? h * lists : 0);
+    return (longest + o->blocks->rows - 1) / o->blocks->rows;
+}
+
+/* Whether the block of query i and key j of a place is listed. */
+static inline bool
+is_listed(const struct problem *p, size_t h, size_t i, size_t j)
+{
+    const dotk_attention_blocks *const blocks = p->options.blocks;
+    const size_t *const starts = blocks->starts + (blocks->per_head ? h * (block_rows(p) + 1) : 0);
 
     for (size_t n = starts[i / blocks->rows]; n < starts[i / blocks->rows + 1]; n++) {
         if (blocks->columns[n] == j / blocks->cols)
