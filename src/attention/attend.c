@@ -336,8 +336,7 @@ finish_unit(const struct work *work, const struct room *room, const struct unit 
                                                                          entry, unit->key_head,
                                                                          row);
         float *const wide = room->wide != NULL ? room->wide : (float *)(void *)out;
-        const float sink = options->sinks != NULL ? (float)(options->sinks[head] * LOG2_E)
-                                                  : -INFINITY;
+        const float sink = options->sinks != NULL ? options->sinks[head] : -INFINITY;
         dk_attend_finish(&total.row[r], sink, total.output + r * work->stride, problem->width, wide,
                          problem->lse == NULL
                              ? NULL

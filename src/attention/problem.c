@@ -229,6 +229,11 @@ describe_entries(struct dk_attention *out)
             status = check_starts("key_starts", options->key_starts, options->sequences, "keys",
                                   out->keys);
     }
+    if (options->query_offsets == NULL && (options->query_offset < -(int64_t)out->queries ||
+                                           options->query_offset > (int64_t)out->keys))
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->query_offset is %lld: from -%zu (queries) to %zu (keys)",
+                       (long long)options->query_offset, out->queries, out->keys);
     for (size_t e = 0; status == DOTK_OK && e < out->entries; e++) {
         const bool packed = options->sequences != 0;
         const size_t keys = packed ? options->key_starts[e + 1] - options->key_starts[e]
@@ -239,16 +244,11 @@ describe_entries(struct dk_attention *out)
             return dk_fail(DOTK_BAD_ARGUMENT,
                            "options->key_lengths[%zu] is %zu, above the %zu keys there are", e,
                            options->key_lengths[e], keys);
-        if (entry.window.offset < -(int64_t)entry.queries || entry.window.offset > (int64_t)keys) {
-            if (options->query_offsets != NULL)
-                return dk_fail(DOTK_BAD_ARGUMENT,
-                               "options->query_offsets[%zu] is %lld: from -%zu (queries) to %zu "
-                               "(keys)",
-                               e, (long long)entry.window.offset, entry.queries, keys);
+        if (options->query_offsets != NULL &&
+            (entry.window.offset < -(int64_t)entry.queries || entry.window.offset > (int64_t)keys))
             return dk_fail(DOTK_BAD_ARGUMENT,
-                           "options->query_offset is %lld: from -%zu (queries) to %zu (keys)",
-                           (long long)entry.window.offset, entry.queries, keys);
-        }
+                           "options->query_offsets[%zu] is %lld: from -%zu (queries) to %zu (keys)",
+                           e, (long long)entry.window.offset, entry.queries, keys);
     }
     if (options->blocks != NULL && options->blocks->rows != 0)
         out->block_rows = (longest + options->blocks->rows - 1) / options->blocks->rows;

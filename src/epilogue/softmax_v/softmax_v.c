@@ -224,19 +224,20 @@ void
 dk_attend_finish(const struct dk_attend_answer *answer, float sink, const float *output,
                  size_t width, float *out, float *lse)
 {
-    const double ln_2 = 0.69314718055994530942;
+    const double ln_2 = 0.69314718055994530942, base_2 = sink / ln_2;
     float factor = 1 / answer->sum;
     double log_sum = answer->max + log2((double)answer->sum);
 
     if (answer->max == -INFINITY) {
         memset(out, 0, width * sizeof *out);
         if (lse != NULL)
-            *lse = (float)(sink * ln_2);
+            *lse = sink;
         return;
     }
     if (sink != -INFINITY) {
-        const double most = sink > answer->max ? sink : answer->max;
-        const double seen = exp2(answer->max - most), sum = answer->sum * seen + exp2(sink - most);
+        const double most = base_2 > answer->max ? base_2 : answer->max;
+        const double seen = exp2(answer->max - most);
+        const double sum = answer->sum * seen + exp2(base_2 - most);
         factor = (float)(seen / sum);
         log_sum = most + log2(sum);
     }

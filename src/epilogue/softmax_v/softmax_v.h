@@ -67,7 +67,8 @@ void dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct d
 
 /*
  * out = output / sum, zeros when nothing was seen; *lse, unless NULL, in natural logarithms. 'sink'
- * (base 2, -INFINITY for none) is the score of a key without a value: it has its share of the sum.
+ * (natural as well, -INFINITY for none) is the score of a key without a value: it has its share of
+ * the sum.
  */
 void dk_attend_finish(const struct dk_attend_answer *answer, float sink, const float *output,
                       size_t width, float *out, float *lse);
