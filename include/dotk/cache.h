@@ -6,6 +6,7 @@
  *     dotk_sequence_create ...... an empty sequence; _destroy, _fork, _truncate, _count
  *     dotk_sequence_add ......... more tokens
  *     dotk_sequence_get ......... what is stored, as f32
+ *     dotk_cache_forward ........ attention of some queries of each of several sequences
  *
  * A model that writes text token by token computes each token's keys and values once, appends
  * them to its sequence, and attends from the new token to all before. A cache does for one layer
@@ -18,12 +19,13 @@
  *     written: who appends to it first takes a copy of what it needs (copy on write).
  *   - What a sequence no longer needs serves others; the cache keeps it until it is destroyed.
  *
- * Legend of shapes: G heads of keys and values, D width of a key, E width of a value, n tokens.
+ * Legend of shapes: H heads of queries, G heads of keys and values, D width of a query and key, E
+ * width of a value, n tokens, L queries of all sequences together.
  *
  * Threads: any number of threads may create, extend, fork, truncate and destroy *different*
  * sequences of one cache at once, whether or not they share pages, while others read them. One
  * sequence has one writer: _add, _truncate and _destroy are exclusive on their sequence, and
- * everything that only reads it (_fork, _get, _count) is shared-read.
+ * everything that only reads it (_fork, _get, _count, dotk_cache_forward) is shared-read.
  *
  * Pages: Kwon et al. 2023, "Efficient memory management for large language model serving with
  * PagedAttention", arXiv 2309.06180.
@@ -160,6 +162,37 @@ DOTK_API dotk_status dotk_sequence_add(dotk_context *context, dotk_sequence *seq
  */
 DOTK_API dotk_status dotk_sequence_get(const dotk_sequence *sequence, size_t first, size_t n,
                                        float *k, float *v);
+
+/* ------------------------------------------------------------------------- */
+/*  Attention                                                                */
+/* ------------------------------------------------------------------------- */
+
+/*
+ * dotk_attention_forward() of 'count' packed sequences whose keys and values lie in a cache, with
+ * the bits that it gives for the same keys and values as arrays (int8: codes and their scales),
+ * whatever the size of a page, the number of threads and the other sequences. Any option may be
+ * used; keys of all sequences are numbered on, as if key_starts counted them. Positions are those
+ * of the last tokens: unless options->query_offsets says otherwise, a sequence of N tokens and Q
+ * queries has N - Q there, so that causal lets the last query see every token.
+ *
+ *     sequences   (count) of one cache; one may come several times
+ *     queries     (count): how many of the L queries are of each sequence; NULL: one each
+ *     heads       H, a multiple of G
+ *     q           (H, L, D), or (L, H, D) by strides; sequence after sequence
+ *     out         (H, L, E), lse (H, L) dense f32 or NULL
+ *     options     store is that of q and out; key, value, key_scales, value_scales, sequences,
+ *                 query_starts, key_starts and query_offset must be as they are in _INIT
+ *
+ * Memory:  borrows everything; out and lse must not overlap an input or each other. Working memory
+ *          as for dotk_attention_forward().
+ * Threads: shared-read on the sequences.
+ * Errors:  as dotk_attention_forward(); DOTK_BAD_ARGUMENT also for sequences of different caches.
+ */
+DOTK_API dotk_status dotk_cache_forward(dotk_context *context, size_t count,
+                                        const dotk_sequence *const *sequences,
+                                        const size_t *queries, size_t heads, const void *q,
+                                        const dotk_attention_options *options, void *out,
+                                        float *lse);
 
 #ifdef __cplusplus
 }

@@ -292,8 +292,8 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
         for (size_t t = 0; t < tiles; t++) {
             const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
             dk_attend_block(work->kernels->softmax_v, &tile, &block, room->weight);
-            dk_source_prefetch(&work->source, &room->source, &unit->visible.entry, unit->key_head,
-                               next, dk_min(next + step, unit->span.end), t, tiles);
+            dk_source_prefetch(&work->source, &room->source, &unit->visible.entry, unit->entry,
+                               unit->key_head, next, dk_min(next + step, unit->span.end), t, tiles);
         }
     }
     for (size_t t = 0; t < tiles; t++) {

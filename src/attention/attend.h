@@ -27,4 +27,11 @@ dk_attend_plan(const struct dk_attention *problem, const struct dk_kernels *kern
 dotk_status dk_attend_run(struct dk_call *call, const struct dk_attention *problem,
                           const struct dk_attend_plan *plan);
 
+/*
+ * Plans and runs a problem whose arrays are set, and fills in its statistics, the time being
+ * counted from 'start'. Errors: as dk_attend_run().
+ */
+dotk_status
+dk_attention_run(struct dk_call *call, const struct dk_attention *problem, double start);
+
 #endif /* DOTK_ATTENTION_ATTEND_H */

@@ -61,6 +61,26 @@ check_forward(struct dk_attention *problem, const void *q, const void *k, const 
 }
 
 dotk_status
+dk_attention_run(struct dk_call *call, const struct dk_attention *problem, double start)
+{
+    const struct dk_attend_plan plan = dk_attend_plan(problem, call->kernels, call->slots);
+    dotk_status status = DOTK_OK;
+
+    if (plan.units == 0)
+        store_nothing(problem);
+    else
+        status = dk_attend_run(call, problem, &plan);
+    if (status == DOTK_OK && problem->options.stats != NULL)
+        *problem->options.stats = (dotk_attention_stats){
+            .pairs = dk_visible_pairs(problem),
+            .seconds = dk_seconds() - start,
+            .path = plan.path,
+            .kernel = plan.kernel,
+        };
+    return status;
+}
+
+dotk_status
 dotk_attention_forward(dotk_context *context, const dotk_attention_shape *shape, const void *q,
                        const void *k, const void *v, const dotk_attention_options *options,
                        void *out, float *lse)
@@ -77,19 +97,8 @@ dotk_attention_forward(dotk_context *context, const dotk_attention_shape *shape,
     if (status != DOTK_OK)
         return status;
 
-    const struct dk_attend_plan plan = dk_attend_plan(&problem, call.kernels, call.slots);
-    if (plan.units == 0)
-        store_nothing(&problem);
-    else
-        status = dk_attend_run(&call, &problem, &plan);
+    status = dk_attention_run(&call, &problem, start);
     dk_call_end(&call);
-    if (status == DOTK_OK && options != NULL && options->stats != NULL)
-        *options->stats = (dotk_attention_stats){
-            .pairs = dk_visible_pairs(&problem),
-            .seconds = dk_seconds() - start,
-            .path = plan.path,
-            .kernel = plan.kernel,
-        };
     return status;
 }
 

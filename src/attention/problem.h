@@ -16,6 +16,7 @@ struct dk_attention {
     double scale;
     dotk_attention_options options; /* strides of 0 are gone; windows are no longer than needed */
     const void *q, *k, *v;
+    const struct dk_cached *cached; /* NULL; else keys and values lie in a cache: cached.h */
     void *out;
     float *lse;
 };

@@ -1,6 +1,8 @@
 /* source.c - packs keys, widens what is not f32, prefetches what comes next */
 #include "attention/source.h"
 
+#include "attention/cached.h"
+
 #include <string.h>
 
 enum {
@@ -17,7 +19,7 @@ dk_source(const struct dk_attention *problem, const struct dk_kernels *kernels, 
         .block = problem->dim <= 1024 ? DK_ATTEND_BLOCK : DK_PANEL,
     };
 
-    if (keep && keys <= KEPT_BYTES / sizeof(float) / problem->dim)
+    if (keep && problem->cached == NULL && keys <= KEPT_BYTES / sizeof(float) / problem->dim)
         source.kept_keys = dk_round_up(keys, DK_PANEL);
     return source;
 }
@@ -42,6 +44,8 @@ dk_source_alloc(struct dk_call *call, const struct dk_source *source, struct dk_
     const size_t panels = dk_max(source->kept_keys, source->block);
 
     *room = (struct dk_source_room){.head = SIZE_MAX};
+    if (problem->cached != NULL)
+        return dk_cached_alloc(call, source, room);
     room->panels = dk_call_alloc(call, panels * problem->dim, sizeof *room->panels);
     if (!keys_are_f32(problem))
         room->rows = dk_call_alloc(call, DK_PANEL * problem->dim, sizeof *room->rows);
@@ -155,6 +159,11 @@ dk_source_load(const struct dk_source *source, struct dk_source_room *room,
                size_t count, struct dk_attend_block *block)
 {
     const struct dk_attention *const problem = source->problem;
+
+    if (problem->cached != NULL) {
+        dk_cached_load(source, room, index, key_head, key, count, block);
+        return;
+    }
     const struct rows keys = keys_of(problem, entry, key_head);
     const struct rows values = values_of(problem, entry, key_head);
     const size_t head = index * problem->key_heads + key_head;
@@ -202,10 +211,15 @@ prefetch_rows(const char *rows, size_t stride_bytes, size_t count, size_t bytes)
 
 void
 dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *room,
-                   const struct dk_attend_entry *entry, size_t key_head, size_t first, size_t last,
-                   size_t t, size_t parts)
+                   const struct dk_attend_entry *entry, size_t index, size_t key_head, size_t first,
+                   size_t last, size_t t, size_t parts)
 {
     const struct dk_attention *const problem = source->problem;
+
+    if (problem->cached != NULL) {
+        dk_cached_prefetch(source, index, key_head, first, last, t, parts);
+        return;
+    }
     const size_t from = first + (last - first) * t / parts;
     const size_t count = first + (last - first) * (t + 1) / parts - from;
     const struct rows values = values_of(problem, entry, key_head);

@@ -1,0 +1,168 @@
+/*
+ * cached.c - blocks of keys and values out of a cache's pages
+ *
+ * Panels and rows of f32 are read where they lie when a block lies on one page, which it always
+ * does when pages have a multiple of 256 keys. Else they are copied, or widened, panel by panel
+ * into the thread's room.
+ */
+#include "attention/cached.h"
+
+#include <string.h>
+
+/* What a block reads of one page. */
+struct piece {
+    char *head;
+    size_t place; /* of its first key on the page */
+};
+
+static struct piece
+piece_at(const struct dk_cached *cached, size_t index, size_t key_head, size_t key)
+{
+    const dotk_cache *const cache = cached->cache;
+    const struct dk_page *const page = cached->sequences[index]->pages[key / cache->page_keys];
+
+    return (struct piece){dk_page_head(cache, page, key_head), key % cache->page_keys};
+}
+
+static const char *
+panel_of(const dotk_cache *cache, const struct piece *piece)
+{
+    return piece->head + piece->place / DK_PANEL * cache->panel_bytes;
+}
+
+static const char *
+values_of(const dotk_cache *cache, const struct piece *piece)
+{
+    return piece->head + cache->values_at +
+           piece->place * cache->value_stride * dk_store_bytes(cache->store);
+}
+
+bool
+dk_cached_alloc(struct dk_call *call, const struct dk_source *source, struct dk_source_room *room)
+{
+    const dotk_cache *const cache = source->problem->cached->cache;
+
+    if (cache->store == DOTK_STORE_F32 && cache->page_keys % source->block == 0)
+        return true;
+    room->panels = dk_call_alloc(call, source->block * cache->dim, sizeof *room->panels);
+    room->values = dk_call_alloc(call, source->block * cache->value_stride, sizeof *room->values);
+    return room->panels != NULL && room->values != NULL;
+}
+
+/* A panel as f32. */
+static void
+widen_panel(const struct dk_source *source, const struct piece *piece, float *out)
+{
+    const dotk_cache *const cache = source->problem->cached->cache;
+    const char *const panel = panel_of(cache, piece);
+
+    if (cache->store == DOTK_STORE_BF16) {
+        const uint32_t *const pairs = (const uint32_t *)(const void *)panel;
+        uint32_t *const bits = (uint32_t *)(void *)out;
+        for (size_t d = 0; d < cache->dim; d += 2) {
+            const uint32_t *const pair = pairs + d / 2 * DK_PANEL;
+            uint32_t *const even = bits + d * DK_PANEL, *const odd = even + DK_PANEL;
+            for (size_t c = 0; c < DK_PANEL; c++)
+                even[c] = pair[c] << 16;
+            for (size_t c = 0; c < DK_PANEL && d + 1 < cache->dim; c++)
+                odd[c] = pair[c] & 0xffff0000u;
+        }
+    } else if (cache->store == DOTK_STORE_INT8) {
+        const float *const scale = dk_page_scales(cache, piece->head) + piece->place;
+        const int8_t *codes = (const int8_t *)panel;
+        for (size_t d = 0; d < cache->dim; d++, codes += DK_PANEL, out += DK_PANEL) {
+            for (size_t c = 0; c < DK_PANEL; c++)
+                out[c] = (float)codes[c] * scale[c];
+        }
+    } else {
+        dk_source_widen(source->kernels, cache->store, panel, cache->dim * DK_PANEL, out);
+    }
+}
+
+/* The first 'count' values of a panel of them, as f32, value_stride apart. */
+static void
+widen_values(const struct dk_source *source, const struct piece *piece, size_t count, float *out)
+{
+    const dotk_cache *const cache = source->problem->cached->cache;
+    const char *const values = values_of(cache, piece);
+    const size_t stride = cache->value_stride;
+
+    if (cache->store == DOTK_STORE_BF16) {
+        const uint32_t *pairs = (const uint32_t *)(const void *)values;
+        uint32_t *bits = (uint32_t *)(void *)out;
+        for (size_t i = 0; i < count; i += 2, pairs += stride, bits += 2 * stride) {
+            for (size_t e = 0; e < cache->width; e++)
+                bits[e] = pairs[e] << 16;
+            for (size_t e = 0; e < cache->width && i + 1 < count; e++)
+                bits[stride + e] = pairs[e] & 0xffff0000u;
+        }
+    } else if (cache->store == DOTK_STORE_INT8) {
+        const float *const scale = dk_page_scales(cache, piece->head) + cache->page_keys +
+                                   piece->place;
+        const int8_t *codes = (const int8_t *)values;
+        for (size_t i = 0; i < count; i++, codes += stride, out += stride) {
+            for (size_t e = 0; e < cache->width; e++)
+                out[e] = (float)codes[e] * scale[i];
+        }
+    } else {
+        dk_source_widen(source->kernels, cache->store, values, count * stride, out);
+    }
+}
+
+void
+dk_cached_load(const struct dk_source *source, struct dk_source_room *room, size_t index,
+               size_t key_head, size_t key, size_t count, struct dk_attend_block *block)
+{
+    const struct dk_cached *const cached = source->problem->cached;
+    const dotk_cache *const cache = cached->cache;
+    const struct piece first = piece_at(cached, index, key_head, key);
+
+    block->key = key;
+    block->count = count;
+    block->dim = cache->dim;
+    block->width = cache->width;
+    block->value_stride = cache->value_stride;
+    memset(block->finite, -1, sizeof block->finite);
+    if (cache->store == DOTK_STORE_F32 && first.place + count <= cache->page_keys) {
+        block->panels = (const float *)(const void *)panel_of(cache, &first);
+        block->value = (const float *)(const void *)values_of(cache, &first);
+        return;
+    }
+    for (size_t i = 0; i < count; i += DK_PANEL) {
+        const struct piece piece = piece_at(cached, index, key_head, key + i);
+        widen_panel(source, &piece, room->panels + i * cache->dim);
+        widen_values(source, &piece, dk_min(DK_PANEL, count - i),
+                     room->values + i * cache->value_stride);
+    }
+    block->panels = room->panels;
+    block->value = room->values;
+}
+
+/* Asks for 'bytes' to be brought into L2; they need not exist. */
+static void
+prefetch(const char *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += DK_LINE) {
+        __builtin_prefetch(from + i, 0, 2);
+        __asm__ volatile("" : : : "memory"); /* or gcc 12 keeps one of several */
+    }
+}
+
+void
+dk_cached_prefetch(const struct dk_source *source, size_t index, size_t key_head, size_t first,
+                   size_t last, size_t t, size_t parts)
+{
+    const struct dk_cached *const cached = source->problem->cached;
+    const dotk_cache *const cache = cached->cache;
+    const size_t row_bytes = cache->value_stride * dk_store_bytes(cache->store);
+
+    for (size_t key = first; key < last; key += DK_PANEL) {
+        const struct piece piece = piece_at(cached, index, key_head, key);
+        const size_t keys = cache->panel_bytes * t / parts,
+                     next = cache->panel_bytes * (t + 1) / parts;
+        const size_t values = DK_PANEL * row_bytes * t / parts;
+        prefetch(panel_of(cache, &piece) + keys, next - keys);
+        prefetch(values_of(cache, &piece) + values,
+                 DK_PANEL * row_bytes * (t + 1) / parts - values);
+    }
+}
