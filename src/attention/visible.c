@@ -1,8 +1,9 @@
 /* visible.c - all masks of an attention call as one, and its biases */
 #include "attention/visible.h"
 
-#include <math.h>
 #include <string.h>
+
+#include "kernel/bits.h"
 
 #define LOG2_E 1.44269504088896340736
 
@@ -75,29 +76,6 @@ cover(const struct dk_mask *mask, size_t row, size_t rows, size_t col, size_t co
     return whole && options->mask == NULL && options->bias == NULL ? DK_COVER_ALL : DK_COVER_SOME;
 }
 
-/* bit i: flag[i] != 0, for i < count <= 64 */
-static uint64_t
-bits_of_bytes(const uint8_t *flag, size_t count)
-{
-    uint64_t bits = 0;
-    size_t i = 0;
-
-    for (; i + 8 <= count; i += 8) {
-        uint64_t eight;
-        memcpy(&eight, flag + i, sizeof eight);
-        /* the top bit of each byte that is not 0, then those eight side by side */
-        eight = (((eight & UINT64_C(0x7f7f7f7f7f7f7f7f)) + UINT64_C(0x7f7f7f7f7f7f7f7f)) | eight) &
-                UINT64_C(0x8080808080808080);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        eight = __builtin_bswap64(eight);
-#endif
-        bits |= ((eight >> 7) * UINT64_C(0x0102040810204080) >> 56) << i;
-    }
-    for (; i < count; i++)
-        bits |= (uint64_t)(flag[i] != 0) << i;
-    return bits;
-}
-
 static uint64_t
 bits(const struct dk_mask *mask, size_t row, size_t col)
 {
@@ -119,14 +97,11 @@ bits(const struct dk_mask *mask, size_t row, size_t col)
         seen &= dk_blocks_bits(&blocks, dk_attention_query(visible->problem, row), col);
     }
     if (options->mask != NULL && seen != 0)
-        seen &= bits_of_bytes(options->mask + dense_row(visible, &options->mask_layout, row) + col,
-                              count);
+        seen &= dk_bits_of_bytes(
+            options->mask + dense_row(visible, &options->mask_layout, row) + col, count);
     if (options->bias != NULL && seen != 0) {
-        const float *const bias = options->bias + dense_row(visible, &options->bias_layout, row);
-        uint64_t hidden = 0;
-        for (size_t i = 0; i < count; i++)
-            hidden |= (uint64_t)(bias[col + i] == -INFINITY) << i;
-        seen &= ~hidden;
+        seen &= dk_bits_of_shown(
+            options->bias + dense_row(visible, &options->bias_layout, row) + col, count);
     }
     return seen;
 }
@@ -166,11 +141,13 @@ dk_visible_bias(const struct dk_visible *visible, size_t row, size_t key, size_t
 {
     const dotk_attention_options *const options = &visible->problem->options;
 
-    memset(bias, 0, 64 * sizeof *bias);
     if (options->bias != NULL) {
         const float *const from = options->bias + dense_row(visible, &options->bias_layout, row);
         for (size_t c = 0; c < count; c++)
             bias[c] = from[key + c] * (float)LOG2_E;
+        memset(bias + count, 0, (64 - count) * sizeof *bias);
+    } else {
+        memset(bias, 0, 64 * sizeof *bias);
     }
     if (options->slopes != NULL) {
         const size_t head = dk_attention_query_head(visible->problem, visible->key_head, row);

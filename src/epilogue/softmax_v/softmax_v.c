@@ -85,92 +85,107 @@ cover_of(const struct dk_attend_tile *tile, const struct dk_attend_block *block,
     return block->mask->cover(block->mask, tile->row, tile->rows, block->key + column, count);
 }
 
-/* What is left of a panel that the mask or the end of the keys cuts; returns it for all rows. */
-static uint64_t
-look_at_mask(const struct dk_attend_tile *tile, const struct dk_attend_block *block,
-             enum dk_cover cover, size_t column, size_t count, uint64_t keep[DK_ATTEND_ROWS])
+/* What the mask and the end of the keys leave of a panel. */
+struct view {
+    uint64_t keep[DK_ATTEND_ROWS]; /* for each row: unspecified unless cut */
+    uint64_t any;                  /* for some row                         */
+    bool cut;                      /* not everything is left for every row */
+};
+
+static struct view
+view_panel(const struct dk_attend_tile *tile, const struct dk_attend_block *block,
+           enum dk_cover cover, size_t column, size_t count)
 {
     const uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1;
-    uint64_t any = 0;
+    struct view view = {.any = cover == DK_COVER_NONE ? 0 : ~UINT64_C(0)};
+    uint64_t all = ~UINT64_C(0);
 
+    if (cover == DK_COVER_NONE || (cover == DK_COVER_ALL && count == DK_PANEL))
+        return view;
+    view.any = 0;
     for (size_t r = 0; r < tile->rows; r++) {
-        keep[r] = exist;
+        view.keep[r] = exist;
         if (cover == DK_COVER_SOME)
-            keep[r] &= block->mask->bits(block->mask, tile->row + r, block->key + column);
-        any |= keep[r];
+            view.keep[r] &= block->mask->bits(block->mask, tile->row + r, block->key + column);
+        view.any |= view.keep[r];
+        all &= view.keep[r];
     }
-    return any;
+    view.cut = ~all != 0;
+    return view;
 }
 
-/* How many panels from 'column' on, the first of which is, are not cut. */
-static size_t
-whole_panels(const struct dk_attend_tile *tile, const struct dk_attend_block *block, size_t column,
-             bool whole)
+/* Makes weights of 'panels' panels, of which the first, at 'column', may be cut. */
+static void
+weigh(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
+      const struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK],
+      const struct view *view, size_t column, size_t seen, size_t panels)
 {
-    size_t panels = 1;
+    const size_t count = dk_min(DK_PANEL, block->count - column);
+    _Alignas(64) float bias[DK_ATTEND_ROWS][DK_PANEL];
 
-    for (;; panels++) {
-        const size_t next = column + panels * DK_PANEL;
-        if (next + DK_PANEL > block->count ||
-            (!whole && cover_of(tile, block, next, DK_PANEL) != DK_COVER_ALL))
-            return panels;
-    }
+    for (size_t r = 0; r < tile->rows && block->bias != NULL; r++)
+        block->bias->row(block->bias, tile->row + r, block->key + column, count, bias[r]);
+    kernels->weigh_f32(&(struct dk_weigh){
+        .query = tile->query,
+        .rows = tile->rows,
+        .dim = block->dim,
+        .cols = dk_round_up(seen, 16),
+        .panels = panels,
+        .panel = block->panels + column * block->dim,
+        .keep = view->cut ? view->keep : NULL,
+        .bias = block->bias != NULL ? bias : NULL,
+        .softcap = block->softcap,
+        .column = column,
+        .weight = weight,
+        .softmax = tile->softmax,
+        .output = tile->output,
+        .output_stride = tile->output_stride,
+    });
 }
 
 void
 dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
                 struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK])
 {
-    const bool whole = cover_of(tile, block, 0, block->count) == DK_COVER_ALL;
+    const enum dk_cover whole = cover_of(tile, block, 0, block->count);
+    const size_t columns = (block->count + DK_PANEL - 1) / DK_PANEL;
+    struct view view[DK_ATTEND_BLOCK / DK_PANEL];
     size_t first = 0, last = 0; /* columns weighed and not yet blended */
 
-    for (size_t column = 0; column < block->count; column += DK_PANEL) {
-        const size_t count = dk_min(DK_PANEL, block->count - column);
-        const enum dk_cover cover = whole ? DK_COVER_ALL : cover_of(tile, block, column, count);
-        const bool cut = cover != DK_COVER_ALL || count != DK_PANEL;
-        uint64_t keep[DK_ATTEND_ROWS], any = ~UINT64_C(0);
-        if (cut && cover != DK_COVER_NONE)
-            any = look_at_mask(tile, block, cover, column, count, keep);
-        if (cover == DK_COVER_NONE || any == 0) {
+    if (whole == DK_COVER_NONE)
+        return;
+    for (size_t p = 0; p < columns; p++) {
+        const size_t count = dk_min(DK_PANEL, block->count - p * DK_PANEL);
+        const enum dk_cover cover = whole == DK_COVER_ALL
+                                        ? whole
+                                        : cover_of(tile, block, p * DK_PANEL, count);
+        view[p] = view_panel(tile, block, cover, p * DK_PANEL, count);
+    }
+    for (size_t p = 0, panels = 1; p < columns; p += panels) {
+        const size_t column = p * DK_PANEL, count = dk_min(DK_PANEL, block->count - column);
+        panels = 1;
+        if (view[p].any == 0) {
             blend(kernels, tile, block, weight, 0, tile->rows, first, last);
             first = last = column + DK_PANEL;
             continue;
         }
-        const size_t seen = 64 - (size_t)__builtin_clzll(any);
-        const size_t panels = cut || block->bias != NULL ? 1
-                                                         : whole_panels(tile, block, column, whole);
-        _Alignas(64) float bias[DK_ATTEND_ROWS][DK_PANEL];
-        for (size_t r = 0; r < tile->rows && block->bias != NULL; r++)
-            block->bias->row(block->bias, tile->row + r, block->key + column, count, bias[r]);
-        kernels->weigh_f32(&(struct dk_weigh){
-            .query = tile->query,
-            .rows = tile->rows,
-            .dim = block->dim,
-            .cols = dk_round_up(seen, 16),
-            .panels = panels,
-            .panel = block->panels + column * block->dim,
-            .keep = cut ? keep : NULL,
-            .bias = block->bias != NULL ? bias : NULL,
-            .softcap = block->softcap,
-            .column = column,
-            .weight = weight,
-            .softmax = tile->softmax,
-            .output = tile->output,
-            .output_stride = tile->output_stride,
-        });
-        if (cut) {
-            signed char *const finite = &block->finite[column / DK_PANEL];
+        const size_t seen = 64 - (size_t)__builtin_clzll(view[p].any);
+        while (!view[p].cut && block->bias == NULL && p + panels < columns &&
+               view[p + panels].any != 0 && !view[p + panels].cut)
+            panels++;
+        weigh(kernels, tile, block, weight, &view[p], column, seen, panels);
+        if (view[p].cut) {
+            signed char *const finite = &block->finite[p];
             if (*finite < 0)
                 *finite = values_finite(block, column, column + count);
             if (*finite == 0) {
                 blend(kernels, tile, block, weight, 0, tile->rows, first, last);
-                blend_seen(kernels, tile, block, weight, column, count, keep);
+                blend_seen(kernels, tile, block, weight, column, count, view[p].keep);
                 first = last = column + DK_PANEL;
                 continue;
             }
         }
-        column += (panels - 1) * DK_PANEL;
-        last = column + seen;
+        last = column + (panels - 1) * DK_PANEL + seen;
         if (seen < DK_PANEL) { /* a gap in front of the next panel */
             blend(kernels, tile, block, weight, 0, tile->rows, first, last);
             first = last = column + DK_PANEL;
