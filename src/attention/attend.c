@@ -256,12 +256,19 @@ pack_queries(const struct work *work, const struct room *room, const struct unit
     }
 }
 
-/* Whether some row of the unit sees some of 'count' keys. */
-static bool
-is_seen(const struct unit *unit, size_t key, size_t count)
+/* Of 'count' keys, the panels that some row of the unit sees, as bits. */
+static unsigned
+wanted_panels(const struct unit *unit, size_t key, size_t count)
 {
     const struct dk_mask *const mask = &unit->visible.mask;
-    return mask->cover(mask, unit->row, unit->rows, key, count) != DK_COVER_NONE;
+    unsigned wanted = 0;
+
+    for (size_t p = 0; p * DK_PANEL < count; p++) {
+        if (mask->cover(mask, unit->row, unit->rows, key + p * DK_PANEL,
+                        dk_min(DK_PANEL, count - p * DK_PANEL)) != DK_COVER_NONE)
+            wanted |= 1u << p;
+    }
+    return wanted;
 }
 
 /* The answers of a unit over one chunk. */
@@ -285,10 +292,11 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
             .bias = dk_attention_has_bias(problem) ? &unit->bias : NULL,
             .softcap = (float)(problem->options.softcap * LOG2_E),
         };
-        if (!is_seen(unit, key, next - key))
+        const unsigned wanted = wanted_panels(unit, key, next - key);
+        if (wanted == 0)
             continue;
         dk_source_load(&work->source, &room->source, &unit->visible.entry, unit->entry,
-                       unit->key_head, key, dk_min(step, end - key), &block);
+                       unit->key_head, key, dk_min(step, end - key), wanted, &block);
         for (size_t t = 0; t < tiles; t++) {
             const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
             dk_attend_block(work->kernels->softmax_v, &tile, &block, room->weight);
@@ -490,13 +498,11 @@ dotk_status
 dk_attend_run(struct dk_call *call, const struct dk_attention *problem,
               const struct dk_attend_plan *plan)
 {
-    const bool from_first = problem->options.window_left < 0 && problem->options.blocks == NULL;
     struct work work = {
         .problem = problem,
         .kernels = call->kernels,
         .plan = plan,
-        .source = dk_source(problem, call->kernels, most_of(problem).keys,
-                            from_first && !plan->split),
+        .source = dk_source(problem, call->kernels, most_of(problem).keys, !plan->split),
         .stride = padded(problem->width),
     };
 

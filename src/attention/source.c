@@ -47,6 +47,11 @@ dk_source_alloc(struct dk_call *call, const struct dk_source *source, struct dk_
     if (problem->cached != NULL)
         return dk_cached_alloc(call, source, room);
     room->panels = dk_call_alloc(call, panels * problem->dim, sizeof *room->panels);
+    if (source->kept_keys > 0) {
+        room->packed = dk_call_alloc(call, source->kept_keys / DK_PANEL, sizeof *room->packed);
+        if (room->packed == NULL)
+            return false;
+    }
     if (!keys_are_f32(problem))
         room->rows = dk_call_alloc(call, DK_PANEL * problem->dim, sizeof *room->rows);
     if (!values_are_f32(problem) && problem->width > 0)
@@ -156,7 +161,7 @@ pack_panel(const struct dk_source *source, const struct dk_source_room *room,
 void
 dk_source_load(const struct dk_source *source, struct dk_source_room *room,
                const struct dk_attend_entry *entry, size_t index, size_t key_head, size_t key,
-               size_t count, struct dk_attend_block *block)
+               size_t count, unsigned wanted, struct dk_attend_block *block)
 {
     const struct dk_attention *const problem = source->problem;
 
@@ -167,20 +172,21 @@ dk_source_load(const struct dk_source *source, struct dk_source_room *room,
     const struct rows keys = keys_of(problem, entry, key_head);
     const struct rows values = values_of(problem, entry, key_head);
     const size_t head = index * problem->key_heads + key_head;
-    float *const panels = source->kept_keys > 0 ? room->panels + key * problem->dim : room->panels;
-    size_t first = key;
+    float *const panels = room->panels + (room->packed != NULL ? key * problem->dim : 0);
 
-    if (source->kept_keys > 0) {
-        if (room->head != head)
-            room->packed = 0;
+    if (room->packed != NULL && room->head != head) {
+        memset(room->packed, 0, source->kept_keys / DK_PANEL * sizeof *room->packed);
         room->head = head;
-        first = dk_max(first, room->packed);
-        room->packed = dk_max(room->packed, dk_round_up(key + count, DK_PANEL));
     }
-    /* whole panels, as another unit may see more keys */
-    for (size_t j = first; j < key + count; j += DK_PANEL)
+    for (size_t j = key, p = 0; j < key + count; j += DK_PANEL, p++) {
+        if ((wanted >> p & 1) == 0 || (room->packed != NULL && room->packed[j / DK_PANEL]))
+            continue;
+        /* whole panels, as another unit may see more keys */
         pack_panel(source, room, &keys, j, dk_min(DK_PANEL, entry->window.length - j),
                    panels + (j - key) * problem->dim);
+        if (room->packed != NULL)
+            room->packed[j / DK_PANEL] = true;
+    }
     block->key = key;
     block->count = count;
     block->panels = panels;
@@ -224,7 +230,7 @@ dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *
     const size_t count = first + (last - first) * (t + 1) / parts - from;
     const struct rows values = values_of(problem, entry, key_head);
 
-    if (from < room->packed) {
+    if (room->packed != NULL && room->packed[dk_min(from, entry->window.length - 1) / DK_PANEL]) {
         const size_t bytes = problem->dim * sizeof(float);
         prefetch_rows((const char *)(room->panels + from * problem->dim), bytes, count, bytes);
     } else {

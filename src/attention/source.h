@@ -25,13 +25,10 @@ struct dk_source_room {
     float *rows;   /* widened keys of a panel; NULL where keys are f32       */
     float *values; /* widened values of a block; NULL where values are f32   */
     size_t head;   /* of which entry and head panels are kept, and ...       */
-    size_t packed; /* ... how many keys from 0 on                            */
+    bool *packed;  /* ... which of them; NULL where none are                 */
 };
 
-/*
- * 'keys': the most that an entry has; 'keep' whether units of a head see its keys from the first
- * on, so that packed ones are worth keeping.
- */
+/* 'keys': the most that an entry has; 'keep': a thread comes back to a head's keys. */
 struct dk_source dk_source(const struct dk_attention *problem, const struct dk_kernels *kernels,
                            size_t keys, bool keep);
 
@@ -45,7 +42,7 @@ dk_source_alloc(struct dk_call *call, const struct dk_source *source, struct dk_
  */
 void dk_source_load(const struct dk_source *source, struct dk_source_room *room,
                     const struct dk_attend_entry *entry, size_t index, size_t key_head, size_t key,
-                    size_t count, struct dk_attend_block *block);
+                    size_t count, unsigned wanted, struct dk_attend_block *block);
 
 /* Asks for part t of 'parts' of keys first .. last - 1 and their values. */
 void dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *room,

@@ -1,6 +1,13 @@
 /* blocks.c - which cells a list of blocks covers */
 #include "mask/blocks.h"
 
+/* n / size, for which most sizes, being powers of two, need no division. */
+static inline size_t
+block_of(size_t n, size_t size)
+{
+    return (size & (size - 1)) == 0 ? n >> __builtin_ctzll(size) : n / size;
+}
+
 /* The first entry of columns[first .. last - 1] that is at least 'column'. */
 static size_t
 lower_bound(const size_t *columns, size_t first, size_t last, size_t column)
@@ -18,8 +25,10 @@ lower_bound(const size_t *columns, size_t first, size_t last, size_t column)
 enum dk_cover
 dk_blocks_cover(const struct dk_blocks *blocks, size_t row, size_t rows, size_t col, size_t cols)
 {
-    const size_t first_row = row / blocks->rows, last_row = (row + rows - 1) / blocks->rows;
-    const size_t first = col / blocks->cols, last = (col + cols - 1) / blocks->cols;
+    const size_t first_row = block_of(row, blocks->rows);
+    const size_t last_row = block_of(row + rows - 1, blocks->rows);
+    const size_t first = block_of(col, blocks->cols);
+    const size_t last = block_of(col + cols - 1, blocks->cols);
     bool all = true, any = false;
 
     for (size_t r = first_row; r <= last_row; r++) {
@@ -39,8 +48,8 @@ dk_blocks_cover(const struct dk_blocks *blocks, size_t row, size_t rows, size_t 
 uint64_t
 dk_blocks_bits(const struct dk_blocks *blocks, size_t row, size_t col)
 {
-    const size_t r = row / blocks->rows, end = blocks->starts[r + 1];
-    size_t at = lower_bound(blocks->columns, blocks->starts[r], end, col / blocks->cols);
+    const size_t r = block_of(row, blocks->rows), end = blocks->starts[r + 1];
+    size_t at = lower_bound(blocks->columns, blocks->starts[r], end, block_of(col, blocks->cols));
     uint64_t bits = 0;
 
     for (; at < end; at++) {
