@@ -1,23 +1,9 @@
 /*
  * bias_act_body.h - the body of every ISA's bias_act kernel; method and errors: bias_act.h
  *
- * An ISA's bias_act_<isa>.c defines ACT_TARGET (its function attribute), ACT_LANES, and a type
- * 'vec' of that many f32 with
- *
- *     vec_load vec_store vec_store_first      64-byte aligned; any alignment; the first n lanes
- *     vec_set vec_add vec_sub vec_mul vec_div
- *     vec_fma(a, b, c)       a b + c          vec_fnma(a, b, c)      c - a b
- *     vec_larger(a, b)       a > b ? a : b, so a NaN in b stays
- *     vec_smaller(a, b)      a < b ? a : b
- *     vec_abs(a)             vec_with_sign(a, s): a >= 0 with the sign of s
- *     vec_if_negative(s, a, b)                a where the sign of s is set, else b
- *     vec_shift_to_power(a, bias)             bits of a, times 2^23, plus bias, modulo 2^32
- *
- * then includes this file.
+ * An ISA's bias_act_<isa>.c includes its vec_<isa>.h, then this file.
  */
 #include "kernel/kernel.h"
-
-#define ACT_FN DK_INLINE ACT_TARGET
 
 /* Adding it rounds to an integer, which then stands in the last bits. */
 #define ACT_ROUND 0x1.8p23f
@@ -28,7 +14,7 @@
 #define ACT_RAISED_BY 64
 
 /* Horner's rule, coefficients from the highest power down. */
-ACT_FN vec
+VEC_FN vec
 polynomial(vec x, const float *coefficient, const int count)
 {
     vec sum = vec_set(coefficient[0]);
@@ -43,7 +29,7 @@ polynomial(vec x, const float *coefficient, const int count)
  * e^-(u v) = *power * (1 - result) * 2^-raise, for u v in [0, 120], which is not rounded before
  * it is raised. *power is 2^(n + raise), |result| below 0.42.
  */
-ACT_FN vec
+VEC_FN vec
 exp_parts(vec u, vec v, const unsigned raise, vec *power)
 {
     /* (e^r - 1 - r) / r^2 on |r| <= 0.347, for r = -s. */
@@ -60,7 +46,7 @@ exp_parts(vec u, vec v, const unsigned raise, vec *power)
 }
 
 /* e^-(u v) times 2^64. */
-ACT_FN vec
+VEC_FN vec
 raised_exp(vec u, vec v)
 {
     vec power;
@@ -70,13 +56,13 @@ raised_exp(vec u, vec v)
 }
 
 /* x F(x), from a tail(a) raised. */
-ACT_FN vec
+VEC_FN vec
 without_tail(vec x, vec raised_tail)
 {
     return vec_fma(raised_tail, vec_set(-ACT_UNRAISED), vec_larger(vec_set(0), x));
 }
 
-ACT_FN vec
+VEC_FN vec
 gelu(vec x)
 {
     static const float coefficient[] = {
@@ -90,7 +76,7 @@ gelu(vec x)
 }
 
 /* x / (1 + e^-y) where y has the sign of x and |y| = a v; a is |x|, or where that stops. */
-ACT_FN vec
+VEC_FN vec
 times_logistic(vec x, vec a, vec v)
 {
     const vec exp = raised_exp(a, v);
@@ -99,7 +85,7 @@ times_logistic(vec x, vec a, vec v)
     return without_tail(x, vec_div(vec_mul(a, exp), divisor));
 }
 
-ACT_FN vec
+VEC_FN vec
 gelu_tanh(vec x)
 {
     const vec a = vec_smaller(vec_set(11), vec_abs(x));
@@ -109,13 +95,13 @@ gelu_tanh(vec x)
     return times_logistic(x, a, slope);
 }
 
-ACT_FN vec
+VEC_FN vec
 silu(vec x)
 {
     return times_logistic(x, vec_smaller(vec_set(112), vec_abs(x)), vec_set(1));
 }
 
-ACT_FN vec
+VEC_FN vec
 sigmoid(vec x)
 {
     const vec exp = raised_exp(vec_smaller(vec_set(112), vec_abs(x)), vec_set(1));
@@ -126,7 +112,7 @@ sigmoid(vec x)
                            vec_fma(raised, vec_set(-ACT_UNRAISED), vec_set(1)));
 }
 
-ACT_FN vec
+VEC_FN vec
 hyperbolic_tangent(vec x)
 {
     const vec a = vec_smaller(vec_set(10), vec_abs(x));
@@ -137,7 +123,7 @@ hyperbolic_tangent(vec x)
     return vec_with_sign(vec_div(rise, vec_sub(vec_set(2), rise)), x);
 }
 
-ACT_FN vec
+VEC_FN vec
 activate(const enum dk_activation activation, vec x)
 {
     switch (activation) {
@@ -152,14 +138,14 @@ activate(const enum dk_activation activation, vec x)
 }
 
 /* 'activation' is a constant at every call. */
-ACT_FN void
+VEC_FN void
 bias_act_rows(const enum dk_activation activation, float (*tile)[64], size_t rows, size_t cols,
               const float *bias, float *out, size_t out_stride)
 {
     for (size_t r = 0; r < rows; r++) {
         float *const row = out + r * out_stride;
         size_t c = 0;
-        for (; c + ACT_LANES <= cols; c += ACT_LANES) {
+        for (; c + VEC_LANES <= cols; c += VEC_LANES) {
             const vec x = vec_add(vec_load(&tile[r][c]), vec_load(bias + c));
             vec_store(row + c, activate(activation, x));
         }
@@ -174,7 +160,7 @@ bias_act_rows(const enum dk_activation activation, float (*tile)[64], size_t row
     case activation: bias_act_rows(activation, tile, rows, cols, bias, out, out_stride); break;
 
 /* The body of dk_bias_act_f32_<isa>(). */
-ACT_FN void
+VEC_FN void
 bias_act(float (*tile)[64], size_t rows, size_t cols, const float *bias,
          enum dk_activation activation, float *out, size_t out_stride)
 {
