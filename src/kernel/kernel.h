@@ -170,6 +170,7 @@ typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size
 #include "kernel/bias_act.h"
 #include "kernel/dropout.h"
 #include "kernel/gradient.h"
+#include "kernel/linear.h"
 #include "kernel/pair.h"
 #include "kernel/screen_i8.h"
 #include "kernel/softmax_v.h"
@@ -207,6 +208,8 @@ struct dk_kernels {
     dk_dropout_fn *dropout;
     const struct dk_gradient_kernels *gradient;
     dk_bias_act_f32_fn *bias_act_f32;
+    dk_linear_f32_fn *linear_f32;
+    dk_exp_f32_fn *exp_f32;
 
     const struct dk_yardstick_kernels *yardstick;
 };

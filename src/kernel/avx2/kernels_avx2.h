@@ -15,6 +15,8 @@ dk_screen_fn dk_screen_dot_bf16_avx2, dk_screen_l2_bf16_avx2;
 dk_pack_f32_fn dk_pack_f32_avx2;
 dk_bias_act_f32_fn dk_bias_act_f32_avx2;
 dk_dropout_fn dk_dropout_avx2;
+dk_linear_f32_fn dk_linear_f32_avx2;
+dk_exp_f32_fn dk_exp_f32_avx2;
 dk_weigh_f32_fn dk_weigh_f32_avx2;
 dk_blend_f32_fn dk_blend_f32_avx2;
 dk_gradient_cells_fn dk_gradient_cells_f32_avx2;

@@ -15,6 +15,8 @@ dk_screen_fn dk_screen_dot_bf16_portable, dk_screen_l2_bf16_portable;
 dk_pack_f32_fn dk_pack_f32_portable;
 dk_bias_act_f32_fn dk_bias_act_f32_portable;
 dk_dropout_fn dk_dropout_portable;
+dk_linear_f32_fn dk_linear_f32_portable;
+dk_exp_f32_fn dk_exp_f32_portable;
 dk_weigh_f32_fn dk_weigh_f32_portable;
 dk_blend_f32_fn dk_blend_f32_portable;
 dk_tile_f32_fn dk_gradient_tile_f32_portable;

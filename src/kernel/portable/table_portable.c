@@ -28,5 +28,7 @@ const struct dk_kernels dk_kernels_portable = {
     .dropout = dk_dropout_portable,
     .gradient = &dk_gradient_portable,
     .bias_act_f32 = dk_bias_act_f32_portable,
+    .linear_f32 = dk_linear_f32_portable,
+    .exp_f32 = dk_exp_f32_portable,
     .yardstick = &dk_yardstick_portable,
 };
