@@ -11,6 +11,7 @@
 #include <dotk/cache.h>
 #include <dotk/dense.h>
 #include <dotk/io.h>
+#include <dotk/linear_attention.h>
 #include <dotk/machine.h>
 #include <dotk/rotary.h>
 #include <dotk/search.h>
