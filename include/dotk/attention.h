@@ -31,8 +31,12 @@
  * Sums restart at chunks of 1,024 keys counted from key 0, and chunks are merged from left to
  * right; work is cut only there. So the bits of a row do not depend on threads, on the batch, or
  * on how many queries are asked at once: decoding one query gives the bits of a whole prefill.
- * Between instruction sets they may differ, within the bound below. (Dropout is drawn for a
- * batch entry, head, query and key; there the place in the batch matters.)
+ * Between instruction sets they may differ, within the bound below.
+ *
+ * Dropout is drawn for a batch entry b, head h, query i and key j, and is the same on every
+ * machine: the weight is dropped when word j % 4 of Philox4x32-10 (Salmon et al. 2011), of which
+ * the seed is the key and (j / 4, i, b H + h, j / 2^34) the counter, is below dropout * 2^32. In
+ * packed sequences i counts from the first query of all, j from the sequence's first key.
  *
  * f32: |out - exact| <= 2e-6 * max |V| of the row, for scores of a size that softmax can tell
  * apart in f32 (|score| up to about 20). bf16, f16: sums are f32; the error is at most twice that

@@ -157,6 +157,7 @@ struct work {
     struct dk_source source;
     size_t *first_unit; /* of each entry, and the end */
     size_t stride;      /* of output sums */
+    struct dk_dropout dropout;
     struct room *rooms;
     /* Of path "chunks": answers of units first_kept .. of chunks first_chunk .. */
     struct answers *kept, *totals;
@@ -165,7 +166,9 @@ struct work {
 
 /* Rows row .. row + rows - 1 of a key head of an entry, with what is added to their scores. */
 struct unit {
-    struct dk_score_bias bias; /* first, so that it leads to the rest */
+    struct dk_score_bias bias;
+    struct dk_score_dropout dropout;
+    const struct work *work;
     struct dk_visible visible;
     size_t entry, key_head, row, rows;
     struct dk_span span; /* of the keys that its rows see */
@@ -175,8 +178,16 @@ static void
 bias_of_row(const struct dk_score_bias *bias, size_t row, size_t key, size_t count,
             float out[DK_PANEL])
 {
-    const struct unit *const unit = (const struct unit *)(const void *)bias;
-    dk_visible_bias(&unit->visible, row, key, count, out);
+    const char *const unit = (const char *)bias - offsetof(struct unit, bias);
+    dk_visible_bias(&((const struct unit *)(const void *)unit)->visible, row, key, count, out);
+}
+
+static uint64_t
+stay_of_row(const struct dk_score_dropout *dropout, size_t row, size_t key)
+{
+    const char *const start = (const char *)dropout - offsetof(struct unit, dropout);
+    const struct unit *const unit = (const struct unit *)(const void *)start;
+    return dk_visible_stay(&unit->visible, unit->work->kernels, &unit->work->dropout, row, key);
 }
 
 /*
@@ -203,6 +214,8 @@ unit_at(const struct work *work, size_t i)
     const size_t row = (groups - 1 - within % groups) * work->plan->rows;
     struct unit unit = {
         .bias = {.row = bias_of_row},
+        .dropout = {.stay = stay_of_row},
+        .work = work,
         .visible = dk_visible(problem, &at, within / groups),
         .entry = entry,
         .key_head = within / groups,
@@ -291,6 +304,7 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
             .mask = &unit->visible.mask,
             .bias = dk_attention_has_bias(problem) ? &unit->bias : NULL,
             .softcap = (float)(problem->options.softcap * LOG2_E),
+            .dropout = problem->options.dropout > 0 ? &unit->dropout : NULL,
         };
         const unsigned wanted = wanted_panels(unit, key, next - key);
         if (wanted == 0)
@@ -345,7 +359,8 @@ finish_unit(const struct work *work, const struct room *room, const struct unit 
                                                                          row);
         float *const wide = room->wide != NULL ? room->wide : (float *)(void *)out;
         const float sink = options->sinks != NULL ? options->sinks[head] : -INFINITY;
-        dk_attend_finish(&total.row[r], sink, total.output + r * work->stride, problem->width, wide,
+        dk_attend_finish(&total.row[r], sink, work->dropout.factor, total.output + r * work->stride,
+                         problem->width, wide,
                          problem->lse == NULL
                              ? NULL
                              : problem->lse +
@@ -504,6 +519,7 @@ dk_attend_run(struct dk_call *call, const struct dk_attention *problem,
         .plan = plan,
         .source = dk_source(problem, call->kernels, most_of(problem).keys, !plan->split),
         .stride = padded(problem->width),
+        .dropout = dk_dropout(problem->options.seed, problem->options.dropout),
     };
 
     work.rooms = dk_call_alloc(call, call->slots, sizeof *work.rooms);

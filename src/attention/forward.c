@@ -54,9 +54,6 @@ check_forward(struct dk_attention *problem, const void *q, const void *k, const 
     problem->v = v;
     problem->out = out;
     problem->lse = lse;
-    if (options->dropout > 0)
-        return dk_fail(DOTK_UNSUPPORTED, "options->dropout is %g: only 0 is done yet",
-                       (double)options->dropout);
     return dk_attention_check_arrays(problem, arrays, sizeof arrays / sizeof *arrays);
 }
 

@@ -313,9 +313,9 @@ check_numbers(const struct dk_attention *problem)
     if (!isfinite(problem->scale))
         return dk_fail(DOTK_BAD_ARGUMENT, "options->scale is %g: it must be finite",
                        problem->scale);
-    if (!(options->softcap >= 0) || !isfinite(options->softcap))
+    if (options->softcap != 0 && !(options->softcap >= 1e-30f && options->softcap <= 1e30f))
         return dk_fail(DOTK_BAD_ARGUMENT,
-                       "options->softcap is %g: a finite cap above 0, or 0 for none",
+                       "options->softcap is %g: a cap of 1e-30 to 1e30, or 0 for none",
                        (double)options->softcap);
     if (!(options->dropout >= 0 && options->dropout < 1))
         return dk_fail(DOTK_BAD_ARGUMENT, "options->dropout is %g: 0 or more, and below 1",

@@ -1,6 +1,7 @@
 /* visible.c - all masks of an attention call as one, and its biases */
 #include "attention/visible.h"
 
+#include <float.h>
 #include <string.h>
 
 #include "kernel/bits.h"
@@ -143,8 +144,10 @@ dk_visible_bias(const struct dk_visible *visible, size_t row, size_t key, size_t
 
     if (options->bias != NULL) {
         const float *const from = options->bias + dense_row(visible, &options->bias_layout, row);
-        for (size_t c = 0; c < count; c++)
-            bias[c] = from[key + c] * (float)LOG2_E;
+        for (size_t c = 0; c < count; c++) { /* the lowest number is finite, and stays it */
+            const float exponent = from[key + c] * (float)LOG2_E;
+            bias[c] = exponent < -FLT_MAX ? -FLT_MAX : exponent;
+        }
         memset(bias + count, 0, (64 - count) * sizeof *bias);
     } else {
         memset(bias, 0, 64 * sizeof *bias);

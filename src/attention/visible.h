@@ -34,6 +34,21 @@ bool dk_attention_has_bias(const struct dk_attention *problem);
 void dk_visible_bias(const struct dk_visible *visible, size_t row, size_t key, size_t count,
                      float bias[64]);
 
+/*
+ * Bit c: dropout leaves the weight of 'row' and key + c, key being a multiple of 64. Draws are for
+ * the query's place in the array, its batch entry and head, and the key's place in the entry.
+ */
+static inline uint64_t
+dk_visible_stay(const struct dk_visible *visible, const struct dk_kernels *kernels,
+                const struct dk_dropout *dropout, size_t row, size_t key)
+{
+    const struct dk_attention *const problem = visible->problem;
+    const size_t head = dk_attention_query_head(problem, visible->key_head, row);
+
+    return kernels->dropout(dropout, visible->entry.batch * problem->heads + head,
+                            visible->entry.query + dk_attention_query(problem, row), key);
+}
+
 /* The pairs that count. Looks at every 64 cells where a mask, a bias or blocks are given. */
 uint64_t dk_visible_pairs(const struct dk_attention *problem);
 

@@ -221,7 +221,31 @@ added(const struct problem *p, const struct place *place, size_t b, size_t h, si
 }
 
 /*
- * out (E), weights (S) and the log-sum-exp of one query of one of B * H heads; without dropout.
+ * What dropout multiplies the weight of query i and key j by, as attention.h says; the generator is
+ * written down here a second time, as Salmon et al. have it.
+ */
+static inline double
+dropout_factor(const struct problem *p, const struct place *place, size_t head, size_t i, size_t j)
+{
+    const double rate = p->options.dropout;
+    const uint64_t key = j - place->key;
+    uint32_t counter[4] = {(uint32_t)(key / 4), (uint32_t)i, (uint32_t)head, (uint32_t)(key >> 34)};
+    uint32_t seed[2] = {(uint32_t)p->options.seed, (uint32_t)(p->options.seed >> 32)};
+
+    for (size_t round = 0; round < 10; round++) {
+        const uint64_t first = counter[0] * UINT64_C(0xd2511f53);
+        const uint64_t second = counter[2] * UINT64_C(0xcd9e8d57);
+        const uint32_t next[4] = {(uint32_t)(second >> 32) ^ counter[1] ^ seed[0], (uint32_t)second,
+                                  (uint32_t)(first >> 32) ^ counter[3] ^ seed[1], (uint32_t)first};
+        memcpy(counter, next, sizeof next);
+        seed[0] += 0x9e3779b9;
+        seed[1] += 0xbb67ae85;
+    }
+    return counter[key % 4] < rate * 0x1p32 ? 0 : 1 / (1 - rate);
+}
+
+/*
+ * out (E), weights (S) before dropout and the log-sum-exp of one query of one of B * H heads.
  * *largest, unless NULL, gets the largest |score| of a key that has more than 1e-7 of the weight.
  */
 static inline double
@@ -251,8 +275,9 @@ reference_row(const struct problem *p, size_t head, size_t i, double *out, doubl
         weight[j] = score != -INFINITY ? exp(score - lse) : 0;
         if (largest != NULL && weight[j] > 1e-7)
             *largest = fmax(*largest, fabs(score));
+        const double dropped = p->options.dropout > 0 ? dropout_factor(p, &place, head, i, j) : 1;
         for (size_t e = 0; score != -INFINITY && e < E; e++)
-            out[e] += weight[j] * key_row(p, p->v, E, b, h, j)[e];
+            out[e] += weight[j] * dropped * key_row(p, p->v, E, b, h, j)[e];
     }
     return lse;
 }
@@ -290,7 +315,7 @@ check(const struct problem *p, size_t step)
     for (size_t row = 0; row < heads_of(p) * L; row += step) {
         const size_t head = row / L, i = row % L;
         const double lse = reference(p, head, i, out, weight);
-        const double largest = largest_value(p, head, i);
+        const double largest = largest_value(p, head, i) / (1 - (double)p->options.dropout);
         for (size_t e = 0; e < E; e++) {
             const double got = p->out[row * E + e];
             if (!(fabs(got - out[e]) <= 2e-6 * largest))

@@ -1,6 +1,8 @@
 /* test_attention_forms.c - each form of attention by itself, against the reference */
 #include "attention_reference.h"
 
+#include <float.h>
+
 enum { B = 2, H = 4, L = 70, S = 1100, D = 24, E = 20 };
 
 static dotk_context *two;
@@ -118,6 +120,34 @@ test_bias_and_slopes(void **state)
     }
 }
 
+/* The lowest number counts, unlike -infinity: among its like it has its share. */
+static void
+test_lowest_bias(void **state)
+{
+    float bias[L][S];
+    struct problem p = make(9, B, H, L, S, D, E);
+
+    (void)state;
+    for (size_t i = 0; i < L; i++) {
+        for (size_t j = 0; j < S; j++)
+            bias[i][j] = i % 3 == 0 ? -FLT_MAX : i % 3 == 1 && j % 2 ? -INFINITY : -3e38f;
+    }
+    p.options.bias = bias[0];
+    p.options.bias_layout = (dotk_layout){0, 0, S};
+    assert_ok(forward(two, &p));
+    for (size_t row = 0; row < B * H * L; row++) {
+        for (size_t e = 0; e < E; e++) {
+            double mean = 0;
+            const size_t step = row % L % 3 == 1 ? 2 : 1;
+            for (size_t j = 0; j < S; j += step)
+                mean += p.v[(row / L * S + j) * E + e];
+            mean /= (double)((S + step - 1) / step);
+            assert_true(fabs(p.out[row * E + e] - mean) < 1e-5);
+        }
+    }
+    drop(&p);
+}
+
 static void
 test_softcap_and_sinks(void **state)
 {
@@ -155,14 +185,64 @@ test_packed_sequences(void **state)
     }
 }
 
+/* The same weights are dropped whatever else a call asks for, and each seed drops its own. */
+static void
+test_dropout(void **state)
+{
+    static const float rates[] = {0.1f, 0.5f, 0.95f};
+    static const size_t queries[] = {0, 20, 20, 21, L}, keys[] = {0, 1000, 1040, 1040, S};
+
+    (void)state;
+    for (size_t i = 0; i < 12; i++) {
+        struct problem p = make(i, i % 3 == 2 ? 1 : B, H, L, S, D, E);
+        p.options.dropout = rates[i / 3 % 3];
+        p.options.seed = UINT64_C(0x123456789abcdef) * i;
+        p.shape.key_heads = i % 2 ? 2 : H;
+        p.options.causal = i % 3 == 1;
+        p.options.query_offset = i % 3 == 1 ? 500 : 0;
+        if (i % 3 == 2) {
+            p.options.sequences = 4;
+            p.options.query_starts = queries;
+            p.options.key_starts = keys;
+        }
+        check_form(&p);
+    }
+}
+
+/* A NaN among the values of keys that do not count stays unseen with dropout too. */
+static void
+test_dropout_under_a_mask(void **state)
+{
+    uint8_t mask[S];
+    uint64_t seed = 3;
+    struct problem p = make(5, B, H, L, S, D, E);
+
+    (void)state;
+    for (size_t j = 0; j < S; j++) {
+        mask[j] = test_random_below(&seed, 2) != 0;
+        for (size_t h = 0; h < B * H && mask[j] == 0; h++)
+            p.v[(h * S + j) * E] = NAN;
+    }
+    p.options.dropout = 0.3f;
+    p.options.mask = mask;
+    assert_ok(forward(two, &p));
+    for (size_t j = 0; j < S; j++) {
+        for (size_t h = 0; h < B * H && mask[j] == 0; h++)
+            p.v[(h * S + j) * E] = 1;
+    }
+    check(&p, 1);
+    drop(&p);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grouped_heads),    cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_boolean_mask),     cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_bias_and_slopes),  cmocka_unit_test(test_softcap_and_sinks),
-        cmocka_unit_test(test_packed_sequences),
+        cmocka_unit_test(test_grouped_heads),     cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_boolean_mask),      cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_bias_and_slopes),   cmocka_unit_test(test_lowest_bias),
+        cmocka_unit_test(test_softcap_and_sinks), cmocka_unit_test(test_packed_sequences),
+        cmocka_unit_test(test_dropout),           cmocka_unit_test(test_dropout_under_a_mask),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

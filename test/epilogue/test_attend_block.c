@@ -110,7 +110,7 @@ check_row(const struct problem *problem, size_t r, size_t count, struct dk_atten
     double score[KEYS], most = -INFINITY, sum = 0;
     float out[WIDTH], lse;
 
-    dk_attend_finish(&answer, -INFINITY, output, WIDTH, out, &lse);
+    dk_attend_finish(&answer, -INFINITY, 1, output, WIDTH, out, &lse);
     for (size_t k = 0; k < count; k++) {
         score[k] = problem->mask.flag[r][k]
                        ? test_dot(problem->query[r], problem->key[k], DIM, NULL) * log(2)

@@ -114,6 +114,18 @@ view_panel(const struct dk_attend_tile *tile, const struct dk_attend_block *bloc
     return view;
 }
 
+/* Weights of the panel at 'column' that dropout does not leave become 0; sums have them already. */
+static void
+drop_weights(const struct dk_attend_tile *tile, const struct dk_attend_block *block, size_t column,
+             float (*weight)[DK_ATTEND_BLOCK])
+{
+    for (size_t r = 0; r < tile->rows; r++) {
+        uint64_t gone = ~block->dropout->stay(block->dropout, tile->row + r, block->key + column);
+        for (; gone != 0; gone &= gone - 1)
+            weight[r][column + (size_t)__builtin_ctzll(gone)] = 0;
+    }
+}
+
 /* Makes weights of 'panels' panels, of which the first, at 'column', may be cut. */
 static void
 weigh(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
@@ -141,6 +153,8 @@ weigh(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *t
         .output = tile->output,
         .output_stride = tile->output_stride,
     });
+    for (size_t p = 0; p < panels && block->dropout != NULL; p++)
+        drop_weights(tile, block, column + p * DK_PANEL, weight);
 }
 
 void
@@ -236,8 +250,8 @@ dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct dk_att
 }
 
 void
-dk_attend_finish(const struct dk_attend_answer *answer, float sink, const float *output,
-                 size_t width, float *out, float *lse)
+dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
+                 const float *output, size_t width, float *out, float *lse)
 {
     const double ln_2 = 0.69314718055994530942, base_2 = sink / ln_2;
     float factor = 1 / answer->sum;
@@ -256,6 +270,7 @@ dk_attend_finish(const struct dk_attend_answer *answer, float sink, const float 
         factor = (float)(seen / sum);
         log_sum = most + log2(sum);
     }
+    factor *= boost;
     /* + 0 makes +0 of -0: whether a masked key's 0 * v was added must not show. */
     for (size_t e = 0; e < width; e++)
         out[e] = output[e] * factor + 0.0f;

@@ -30,11 +30,18 @@ struct dk_score_bias {
                 float out[DK_PANEL]);
 };
 
+/* Which weights dropout leaves. */
+struct dk_score_dropout {
+    /* Bit c of the result: the weight of 'row' and key + c stays; key is a multiple of 64. */
+    uint64_t (*stay)(const struct dk_score_dropout *dropout, size_t row, size_t key);
+};
+
 /* Up to DK_ATTEND_BLOCK keys, from 'key' on, a multiple of it. */
 struct dk_attend_block {
     const struct dk_mask *mask;
-    const struct dk_score_bias *bias; /* NULL: none */
-    float softcap;                    /* 0: none; in base 2 */
+    const struct dk_score_bias *bias;       /* NULL: none */
+    float softcap;                          /* 0: none; in base 2 */
+    const struct dk_score_dropout *dropout; /* NULL: none */
     size_t key, count;
     const float *panels; /* those the mask leaves, each in its place */
     size_t dim;
@@ -68,9 +75,9 @@ void dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct d
 /*
  * out = output / sum, zeros when nothing was seen; *lse, unless NULL, in natural logarithms. 'sink'
  * (natural as well, -INFINITY for none) is the score of a key without a value: it has its share of
- * the sum.
+ * the sum. 'boost' is what dropout multiplies the weights by that stay, 1 without it.
  */
-void dk_attend_finish(const struct dk_attend_answer *answer, float sink, const float *output,
-                      size_t width, float *out, float *lse);
+void dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
+                      const float *output, size_t width, float *out, float *lse);
 
 #endif /* DOTK_EPILOGUE_SOFTMAX_V_H */
