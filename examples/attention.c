@@ -15,7 +15,8 @@ main(void)
 
     options.has_scale = 1; /* no division by sqrt(width) here */
     options.scale = 1;
-    if (dotk_attention_weights(NULL, &shape, decoder, encoder[0], &options, weights) != DOTK_OK ||
+    if (dotk_attention_weights(NULL, &shape, decoder, encoder[0], &options, 0, weights) !=
+            DOTK_OK ||
         dotk_attention_forward(NULL, &shape, decoder, encoder[0], encoder[0], &options, context,
                                NULL) != DOTK_OK) {
         fprintf(stderr, "%s\n", dotk_last_message());

@@ -204,7 +204,7 @@ compute_weights(struct attend *attend)
     cli_stage("weighing");
     const dotk_status status = dotk_attention_weights(
         attend->context, &attend->shape, attend->query.file->data, attend->key.file->data,
-        &attend->options, attend->weights);
+        &attend->options, 0, attend->weights);
     cli_stage(NULL);
     return cli_report(attend->args, status, NULL);
 }

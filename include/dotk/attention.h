@@ -3,7 +3,8 @@
  *
  *     dotk_attention_forward .... output and log-sum-exp
  *     dotk_attention_backward ... gradients, from the log-sum-exp
- *     dotk_attention_weights .... the weights or scores themselves, where someone wants them
+ *     dotk_attention_weights .... the weights themselves, of each head or averaged
+ *     dotk_attention_scores ..... what softmax is taken of, and the steps to it
  *     dotk_attention_merge ...... one answer from the answers of several shards
  *     dotk_attention_plan ....... which path a call would take, and why
  *
@@ -160,14 +161,39 @@ DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
                                             float *lse);
 
 /*
- * weights (B, H, L, S), dense = softmax(Q K^T * scale, masked): the one call that stores
- * the matrix, because the caller wants to look at it. Masked entries are 0.
- * Memory, Threads, Errors: as dotk_attention_forward().
+ * The weights that dotk_attention_forward() sums values with, 0 for keys that do not count: the one
+ * call that stores the matrix, because the caller wants to look at it.
+ *
+ *     q, k      as dotk_attention_forward() has them
+ *     average   1: the mean over all heads, of which no single one is stored
+ *     weights   (B, H, L, S) dense f32; average: (B, L, S)
+ *
+ * A row sums to 1, to less where a sink has a share, and to 0 where no key counts. Weights are
+ * within 2e-6 of the exact ones for scores up to about 20. options->stats is left alone.
+ * Memory:  as dotk_attention_forward(); a row's weights are made again from its log-sum-exp.
+ * Threads, Errors: as dotk_attention_forward().
  */
 DOTK_API dotk_status dotk_attention_weights(dotk_context *context,
-                                            const dotk_attention_shape *shape, const float *q,
-                                            const float *k, const dotk_attention_options *options,
-                                            float *weights);
+                                            const dotk_attention_shape *shape, const void *q,
+                                            const void *k, const dotk_attention_options *options,
+                                            int32_t average, float *weights);
+
+/* How far the scores of dotk_attention_scores() have come on their way to softmax. */
+typedef enum dotk_attention_stage {
+    DOTK_STAGE_PRODUCT = 0, /* scale * q . k                                          */
+    DOTK_STAGE_CAPPED = 1,  /* after the softcap                                      */
+    DOTK_STAGE_MASKED = 2   /* with bias and slopes; -INFINITY for keys that do not count */
+} dotk_attention_stage;
+
+/*
+ * scores (B, H, L, S), dense f32 = the scores at that stage. Keys that do not exist (beyond a key
+ * length, or of another packed sequence) have -INFINITY at every stage.
+ * Memory, Threads, Errors: as dotk_attention_weights().
+ */
+DOTK_API dotk_status dotk_attention_scores(dotk_context *context, const dotk_attention_shape *shape,
+                                           const void *q, const void *k,
+                                           const dotk_attention_options *options,
+                                           dotk_attention_stage stage, float *scores);
 
 /*
  * Merges two answers for the same queries over disjoint sets of keys, (out_a, lse_a)

@@ -158,6 +158,16 @@ pack_panel(const struct dk_source *source, const struct dk_source_room *room,
     source->kernels->pack_f32(rows, stride, count, keys->width, 1.0f, panel);
 }
 
+const float *
+dk_source_panel(const struct dk_source *source, const struct dk_source_room *room,
+                const struct dk_attend_entry *entry, size_t key_head, size_t key, size_t count)
+{
+    const struct rows keys = keys_of(source->problem, entry, key_head);
+
+    pack_panel(source, room, &keys, key, count, room->panels);
+    return room->panels;
+}
+
 void
 dk_source_load(const struct dk_source *source, struct dk_source_room *room,
                const struct dk_attend_entry *entry, size_t index, size_t key_head, size_t key,

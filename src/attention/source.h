@@ -36,6 +36,11 @@ struct dk_source dk_source(const struct dk_attention *problem, const struct dk_k
 bool
 dk_source_alloc(struct dk_call *call, const struct dk_source *source, struct dk_source_room *room);
 
+/* Packs up to 64 keys of an array into the first panel of the room, and returns it. */
+const float *
+dk_source_panel(const struct dk_source *source, const struct dk_source_room *room,
+                const struct dk_attend_entry *entry, size_t key_head, size_t key, size_t count);
+
 /*
  * Makes keys key .. key + count - 1 (within a block) of entry 'index' and 'key_head' ready: fills
  * in the block's key, count, panels, dim, value, value_stride, width and finite.

@@ -223,7 +223,7 @@ test_translation(void **state)
     (void)state;
     options.has_scale = 1;
     options.scale = 1;
-    assert_ok(dotk_attention_weights(NULL, &shape, query, keys, &options, weights));
+    assert_ok(dotk_attention_weights(NULL, &shape, query, keys, &options, 0, weights));
     assert_true(fabs(weights[0] - 0.39845) < 5e-5 && fabs(weights[1] - 0.60155) < 5e-5);
     assert_ok(dotk_attention_forward(NULL, &shape, query, keys, keys, &options, context, &lse));
     for (size_t e = 0; e < 2; e++)
@@ -241,7 +241,7 @@ test_two_heads_of_six(void **state)
 
     (void)state;
     assert_ok(forward(NULL, &p));
-    assert_ok(dotk_attention_weights(NULL, &p.shape, p.q, p.k, NULL, weights));
+    assert_ok(dotk_attention_weights(NULL, &p.shape, p.q, p.k, NULL, 0, weights));
     for (size_t row = 0; row < 12; row++) {
         double sum = 0;
         for (size_t j = 0; j < 6; j++)
@@ -273,7 +273,7 @@ test_variance_and_saturation(void **state)
         for (int scaled = 0; scaled < 2; scaled++) {
             p.options.has_scale = !scaled;
             p.options.scale = 1;
-            assert_ok(dotk_attention_weights(two, &p.shape, p.q, p.k, &p.options, weights));
+            assert_ok(dotk_attention_weights(two, &p.shape, p.q, p.k, &p.options, 0, weights));
             assert_ok(forward(two, &p));
             for (size_t i = 0; i < QUERIES; i++) {
                 const float *const w = weights + i * KEYS;

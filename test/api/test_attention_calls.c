@@ -23,7 +23,7 @@ test_weights(void **state)
         p.options.query_offset = 10;
         p.options.key_lengths = variant & 2 ? lengths : NULL;
         assert_ok(dotk_attention_weights(variant & 1 ? two : NULL, &p.shape, p.q, p.k, &p.options,
-                                         weights));
+                                         0, weights));
         for (size_t row = 0; row < 6 * 70; row++) {
             (void)reference(&p, row / 70, row % 70, out, want);
             for (size_t j = 0; j < 130; j++)
@@ -181,12 +181,15 @@ test_arguments(void **state)
     refused(p, "struct_size is 8");
 
     p = good;
-    assert_status(dotk_attention_weights(NULL, &p.shape, p.q, p.k, NULL, NULL), DOTK_BAD_ARGUMENT);
+    assert_status(dotk_attention_weights(NULL, &p.shape, p.q, p.k, NULL, 0, NULL),
+                  DOTK_BAD_ARGUMENT);
     assert_message("weights is NULL");
-    assert_status(dotk_attention_weights(NULL, &p.shape, p.q, p.k, NULL, p.q), DOTK_BAD_ARGUMENT);
+    assert_status(dotk_attention_weights(NULL, &p.shape, p.q, p.k, NULL, 0, p.q),
+                  DOTK_BAD_ARGUMENT);
     assert_message("weights overlaps q");
     p.shape.queries = p.shape.keys = SIZE_MAX / 4096;
-    assert_status(dotk_attention_weights(NULL, &p.shape, p.q, p.k, NULL, p.out), DOTK_BAD_ARGUMENT);
+    assert_status(dotk_attention_weights(NULL, &p.shape, p.q, p.k, NULL, 0, p.out),
+                  DOTK_BAD_ARGUMENT);
     assert_message("overflow");
     assert_status(dotk_attention_plan(NULL, &good.shape, NULL, NULL, 10), DOTK_BAD_ARGUMENT);
     p = good;
@@ -210,7 +213,7 @@ forward_once(void *user)
     status = forward(context, user);
     if (status == DOTK_OK) {
         const struct problem *const p = user;
-        status = dotk_attention_weights(context, &p->shape, p->q, p->k, NULL, p->out);
+        status = dotk_attention_weights(context, &p->shape, p->q, p->k, NULL, 0, p->out);
     }
     dotk_context_destroy(context);
     return status;
