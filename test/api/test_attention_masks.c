@@ -41,6 +41,54 @@ test_masked_garbage(void **state)
     }
 }
 
+/* The same for keys that a mask, a bias, a window or blocks hide from some rows or from all. */
+static void
+test_hidden_garbage(void **state)
+{
+    enum { L = 70, S = 200, D = 16, E = 20, AT = 77 };
+    static const size_t starts[] = {0, 2, 3}, columns[] = {1, 2, 1}; /* keys 64 .. 127 */
+    static const dotk_attention_blocks blocks = {40, 64, starts, columns, 0};
+    static uint8_t mask[L * S];
+    static float bias[L * S];
+
+    (void)state;
+    for (size_t i = 0; i < L * S; i++) { /* rows 30 on do not see key AT */
+        const bool hidden = i % S == AT && i / S >= 30;
+        mask[i] = !hidden;
+        bias[i] = hidden ? -INFINITY : 0.5f;
+    }
+    for (int form = 0; form < 4; form++) {
+        struct problem p = make((uint64_t)form, 1, 1, L, S, D, E);
+        const size_t at = form == 2 ? 150 : form == 3 ? 65 : AT;
+        const size_t unseen = form == 2 ? 40 : 30; /* the first row that does not see 'at' */
+        p.options.mask = form == 0 ? mask : NULL;
+        p.options.mask_layout.row = S;
+        p.options.bias = form == 1 ? bias : NULL;
+        p.options.bias_layout.row = S;
+        p.options.blocks = form == 2 ? &blocks : NULL;
+        p.options.has_window = form == 3; /* row i sees i - 3 .. i + 37 */
+        p.options.window_left = p.options.window_right = 20;
+        p.options.query_offset = 17;
+        assert_ok(forward(NULL, &p));
+        float *const clean = p.out;
+        p.out = floats(L * E);
+        for (size_t d = 0; d < D; d++)
+            p.k[at * D + d] = NAN;
+        for (size_t e = 0; e < E; e++)
+            p.v[at * E + e] = NAN;
+        assert_ok(forward(two, &p));
+        for (size_t i = 0; i < L; i++) {
+            const bool sees = form == 3 ? i + 37 >= at && i <= at + 3 : i < unseen;
+            if (sees)
+                assert_true(isnan(p.out[i * E]));
+            else
+                assert_same(p.out + i * E, clean + i * E, E);
+        }
+        free(clean);
+        drop(&p);
+    }
+}
+
 /* A NaN in one column of one value gives NaN there, to those who see it, and nowhere else. */
 static void
 test_unmasked_nan(void **state)
@@ -177,9 +225,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_masked_garbage), cmocka_unit_test(test_unmasked_nan),
-        cmocka_unit_test(test_unmapped_keys),  cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_masked_garbage), cmocka_unit_test(test_hidden_garbage),
+        cmocka_unit_test(test_unmasked_nan),   cmocka_unit_test(test_unmapped_keys),
+        cmocka_unit_test(test_empty),          cmocka_unit_test(test_layouts),
     };
     return cmocka_run_group_tests(tests, make_contexts, drop_contexts);
 }
