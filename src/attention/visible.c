@@ -56,6 +56,27 @@ cover_of_blocks(const struct dk_visible *visible, size_t row, size_t rows, size_
     return cover;
 }
 
+/* Of the boolean mask: told only where one row of it serves all, as when it says which keys exist.
+ */
+static enum dk_cover
+cover_of_mask(const struct dk_visible *visible, size_t row, size_t col, size_t cols)
+{
+    const dotk_attention_options *const options = &visible->problem->options;
+    const dotk_layout *const layout = &options->mask_layout;
+    const uint8_t *const flags = options->mask + dense_row(visible, layout, row) + col;
+    uint64_t all = ~UINT64_C(0), any = 0;
+
+    if (layout->row != 0 || (layout->head != 0 && visible->problem->group > 1))
+        return DK_COVER_SOME;
+    for (size_t c = 0; c < cols; c += 64) {
+        const size_t count = dk_min(64, cols - c);
+        const uint64_t bits = dk_bits_of_bytes(flags + c, count);
+        all &= bits | (count < 64 ? ~UINT64_C(0) << count : 0);
+        any |= bits;
+    }
+    return any == 0 ? DK_COVER_NONE : ~all == 0 ? DK_COVER_ALL : DK_COVER_SOME;
+}
+
 static enum dk_cover
 cover(const struct dk_mask *mask, size_t row, size_t rows, size_t col, size_t cols)
 {
@@ -74,7 +95,9 @@ cover(const struct dk_mask *mask, size_t row, size_t rows, size_t col, size_t co
         if (blocks != DK_COVER_ALL)
             return blocks;
     }
-    return whole && options->mask == NULL && options->bias == NULL ? DK_COVER_ALL : DK_COVER_SOME;
+    if (!whole || options->bias != NULL)
+        return DK_COVER_SOME;
+    return options->mask == NULL ? DK_COVER_ALL : cover_of_mask(visible, row, col, cols);
 }
 
 static uint64_t

@@ -87,6 +87,26 @@ test_boolean_mask(void **state)
     }
 }
 
+/* One row of the mask for all queries: whole blocks of keys exist, or do not. */
+static void
+test_padding_mask(void **state)
+{
+    static uint8_t mask[B * S];
+
+    (void)state;
+    for (size_t i = 0; i < B * S; i++)
+        mask[i] = i < S ? i < 700 || i >= 1090 : i % S > 250 && i % S != 600;
+    for (size_t i = 0; i < 2; i++) {
+        struct problem p = make(i, B, H, L, S, D, E);
+        p.shape.key_heads = i == 0 ? H : 2;
+        p.options.mask = mask;
+        p.options.mask_layout = (dotk_layout){S, 0, 0};
+        p.options.causal = i == 1;
+        p.options.query_offset = S - L;
+        check_form(&p);
+    }
+}
+
 static void
 test_blocks(void **state)
 {
@@ -243,6 +263,7 @@ main(void)
         cmocka_unit_test(test_bias_and_slopes),   cmocka_unit_test(test_lowest_bias),
         cmocka_unit_test(test_softcap_and_sinks), cmocka_unit_test(test_packed_sequences),
         cmocka_unit_test(test_dropout),           cmocka_unit_test(test_dropout_under_a_mask),
+        cmocka_unit_test(test_padding_mask),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
