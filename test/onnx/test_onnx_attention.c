@@ -86,6 +86,8 @@ prepend(struct array *array, const struct onnx_tensor *past)
     array->layout = (dotk_layout){array->heads * rows * width, rows * width, width};
 }
 
+static size_t scores_checked; /* cases that have an output of scores */
+
 /* What one case comes to. */
 struct call {
     dotk_attention_shape shape;
@@ -202,7 +204,7 @@ largest(const struct onnx_tensor *tensor)
     return most;
 }
 
-/* f16 or f32 numbers of a call as f32. */
+/* Compares f16 or f32 numbers, as the call stored them, with a case's. */
 static void
 expect(const struct onnx_case *c, const struct onnx_tensor *want, const void *got, double most)
 {
@@ -222,6 +224,32 @@ expect(const struct onnx_case *c, const struct onnx_tensor *want, const void *go
     free(floats);
 }
 
+/* The modes of qk_matmul_output_mode are the stages of dotk_attention_scores(), and 3 the weights.
+ */
+static void
+check_scores(const struct onnx_case *c, const struct call *call)
+{
+    const struct onnx_tensor *const want = c->output[SCORES];
+    const int64_t mode = onnx_integer(&c->node, "qk_matmul_output_mode", 0);
+    float *const scores = malloc(want->count * sizeof *scores + 1);
+
+    assert_non_null(scores);
+    assert_int_equal(want->count, call->shape.batch * call->shape.heads * call->shape.queries *
+                                      call->shape.keys);
+    if (mode == 3)
+        assert_ok(dotk_attention_weights(NULL, &call->shape, call->q.at, call->k.at, &call->options,
+                                         0, scores));
+    else
+        assert_ok(dotk_attention_scores(NULL, &call->shape, call->q.at, call->k.at, &call->options,
+                                        (dotk_attention_stage)mode, scores));
+    if (want->type == ONNX_F16)
+        onnx_expect(c, want, scores, 0x1p-9, 0x1p-9 * largest(want));
+    else
+        onnx_expect(c, want, scores, 0, 2e-6 * largest(want));
+    scores_checked++;
+    free(scores);
+}
+
 static void
 run_attention(const struct onnx_case *c)
 {
@@ -237,6 +265,8 @@ run_attention(const struct onnx_case *c)
         expect(c, c->output[PRESENT_KEY], call.k.at, 0);
         expect(c, c->output[PRESENT_VALUE], call.v.at, 0);
     }
+    if (c->output[SCORES] != NULL)
+        check_scores(c, &call);
     free(out);
     free_call(&call);
 }
@@ -246,6 +276,7 @@ test_attention(void **state)
 {
     (void)state;
     onnx_run("test_attention_", 44, run_attention);
+    assert_int_equal(scores_checked, 5);
 }
 
 int
