@@ -1,162 +1,16 @@
 /*
  * attend.c - dotk attend: softmax attention over arrays in files
  */
+#include "attend.h"
 #include "example.h"
-#include "heatmap.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define SHOWN_ROWS 40 /* of a heat-map in the terminal */
-#define SHOWN_COLS 36
-#define DRAWN_MAX  256 /* rows and columns of an SVG picture */
-
-/* One of Q, K and V: a file read as (batch, heads, rows, width). */
-struct array {
-    enum cli_option option;
-    dotk_vectors *file;
-    size_t batch, heads, rows, width;
-    dotk_layout layout;
-};
-
-struct attend {
-    const struct cli_args *args;
-    struct array query, key, value;
-    size_t *key_lengths;
-    dotk_context *context;
-    dotk_attention_shape shape;
-    dotk_attention_options options;
-    float *out, *weights, *lse;
-};
-
-/* ------------------------------------------------------------------------- */
-/*  Input                                                                    */
-/* ------------------------------------------------------------------------- */
-
-static int
-open_array(struct attend *attend, struct array *array)
+float *
+attend_room(const dotk_attention_shape *shape, size_t width)
 {
-    const struct cli_args *args = attend->args;
-    const char *path = args->value[array->option].text;
-    const int code = cli_open_vectors(args, path, &array->file);
-
-    if (code != CLI_OK)
-        return code;
-    const dotk_vectors *file = array->file;
-    const size_t axes = file->axes, *shape = file->shape;
-    if (axes < 2 || axes > 4 || shape[axes - 1] != file->dim)
-        return cli_fail(args, CLI_BAD_INPUT,
-                        "%s: it has %zu axes: the shape has to be (L, D), (H, L, D) or "
-                        "(B, H, L, D)",
-                        path, axes);
-    array->batch = axes == 4 ? shape[0] : 1;
-    array->heads = axes >= 3 ? shape[axes - 3] : 1;
-    array->rows = shape[axes - 2];
-    array->width = shape[axes - 1];
-    array->layout = (dotk_layout){.row = file->stride,
-                                  .head = array->rows * file->stride,
-                                  .batch = array->heads * array->rows * file->stride};
-    return CLI_OK;
-}
-
-/* K and V must go with Q: complains about the first axis that does not. */
-static int
-check_axis(const struct attend *attend, const struct array *array, const char *axis, size_t have,
-           const struct array *model, size_t want)
-{
-    if (have == want)
-        return CLI_OK;
-    return cli_fail(attend->args, CLI_BAD_INPUT, "%s %s has %zu %s, %s %s has %zu",
-                    cli_option_name(array->option), attend->args->value[array->option].text, have,
-                    axis, cli_option_name(model->option), attend->args->value[model->option].text,
-                    want);
-}
-
-static int
-check_shapes(const struct attend *attend)
-{
-    const struct array *q = &attend->query, *k = &attend->key, *v = &attend->value;
-    int code = check_axis(attend, k, "values in a row", k->width, q, q->width);
-
-    if (code == CLI_OK)
-        code = check_axis(attend, v, "rows", v->rows, k, k->rows);
-    if (code == CLI_OK)
-        code = check_axis(attend, k, "heads", k->heads, q, q->heads);
-    if (code == CLI_OK)
-        code = check_axis(attend, v, "heads", v->heads, q, q->heads);
-    if (code == CLI_OK)
-        code = check_axis(attend, k, "batch entries", k->batch, q, q->batch);
-    return code == CLI_OK ? check_axis(attend, v, "batch entries", v->batch, q, q->batch) : code;
-}
-
-static int
-read_key_lengths(struct attend *attend)
-{
-    const struct cli_args *args = attend->args;
-    const size_t batch = attend->query.batch, given = cli_counts(args, OPT_KEY_LENGTHS, 0, NULL);
-
-    if (given == 0)
-        return CLI_OK;
-    if (given != batch)
-        return cli_fail(args, CLI_USAGE, "--key-lengths has %zu numbers for %zu batch entries",
-                        given, batch);
-    attend->key_lengths = malloc(given * sizeof(*attend->key_lengths));
-    if (attend->key_lengths == NULL)
-        return cli_out_of_memory(args);
-    cli_counts(args, OPT_KEY_LENGTHS, given, attend->key_lengths);
-    for (size_t i = 0; i < given; i++)
-        if (attend->key_lengths[i] > attend->key.rows)
-            return cli_fail(args, CLI_USAGE,
-                            "--key-lengths has %zu for batch entry %zu: %s has %zu keys",
-                            attend->key_lengths[i], i, args->value[OPT_KEY].text, attend->key.rows);
-    return CLI_OK;
-}
-
-static int
-prepare(struct attend *attend)
-{
-    const struct cli_args *args = attend->args;
-    const struct array *q = &attend->query;
-    int code = open_array(attend, &attend->query);
-
-    if (code == CLI_OK)
-        code = open_array(attend, &attend->key);
-    if (code == CLI_OK)
-        code = open_array(attend, &attend->value);
-    if (code == CLI_OK)
-        code = check_shapes(attend);
-    if (code == CLI_OK)
-        code = read_key_lengths(attend);
-    if (code != CLI_OK)
-        return code;
-
-    attend->shape = (dotk_attention_shape){.batch = q->batch,
-                                           .heads = q->heads,
-                                           .queries = q->rows,
-                                           .keys = attend->key.rows,
-                                           .width = q->width,
-                                           .value_width = attend->value.width};
-    attend->options = (dotk_attention_options)DOTK_ATTENTION_OPTIONS_INIT;
-    attend->options.has_scale = args->value[OPT_SCALE].given;
-    attend->options.scale = (float)args->value[OPT_SCALE].real;
-    attend->options.causal = args->value[OPT_CAUSAL].given;
-    attend->options.query_offset = args->value[OPT_QUERY_OFFSET].integer;
-    attend->options.key_lengths = attend->key_lengths;
-    attend->options.query = attend->query.layout;
-    attend->options.key = attend->key.layout;
-    attend->options.value = attend->value.layout;
-    return CLI_OK;
-}
-
-/* ------------------------------------------------------------------------- */
-/*  Work                                                                     */
-/* ------------------------------------------------------------------------- */
-
-/* (B, H, L, width) floats; NULL after a message when there is no room for them. */
-static float *
-make_array(const struct attend *attend, size_t width)
-{
-    const size_t sizes[] = {attend->shape.batch, attend->shape.heads, attend->shape.queries, width};
+    const size_t sizes[] = {shape->batch, shape->heads, shape->queries, width};
     size_t count = 1;
 
     for (int i = 0; i < 4; i++) {
@@ -181,32 +35,53 @@ save(const struct attend *attend, enum cli_option option, const float *data, siz
 }
 
 static int
-forward(struct attend *attend)
+forward(const struct attend *attend, float *out, float *lse)
 {
-    attend->out = make_array(attend, attend->value.width);
-    attend->lse = make_array(attend, 1);
-    if (attend->out == NULL || attend->lse == NULL)
+    if (out == NULL || lse == NULL)
         return cli_out_of_memory(attend->args);
     cli_stage("attending");
     const dotk_status status = dotk_attention_forward(
         attend->context, &attend->shape, attend->query.file->data, attend->key.file->data,
-        attend->value.file->data, &attend->options, attend->out, attend->lse);
+        attend->value.file->data, &attend->options, out, lse);
     cli_stage(NULL);
     return cli_report(attend->args, status, NULL);
 }
 
+/* --out and --out-lse */
 static int
-compute_weights(struct attend *attend)
+save_answer(const struct attend *attend)
 {
-    attend->weights = make_array(attend, attend->key.rows);
-    if (attend->weights == NULL)
+    float *const out = attend_room(&attend->shape, attend->value.width);
+    float *const lse = attend_room(&attend->shape, 1);
+    int code = forward(attend, out, lse);
+
+    if (code == CLI_OK)
+        code = save(attend, OPT_OUT, out, attend->value.width);
+    if (code == CLI_OK)
+        code = save(attend, OPT_OUT_LSE, lse, 1);
+    free(lse);
+    free(out);
+    return code;
+}
+
+/* --out-weights */
+static int
+save_weights(const struct attend *attend)
+{
+    float *const weights = attend_room(&attend->shape, attend->key.rows);
+
+    if (weights == NULL)
         return cli_out_of_memory(attend->args);
     cli_stage("weighing");
     const dotk_status status = dotk_attention_weights(
         attend->context, &attend->shape, attend->query.file->data, attend->key.file->data,
-        &attend->options, 0, attend->weights);
+        &attend->options, 0, weights);
     cli_stage(NULL);
-    return cli_report(attend->args, status, NULL);
+    int code = cli_report(attend->args, status, NULL);
+    if (code == CLI_OK)
+        code = save(attend, OPT_OUT_WEIGHTS, weights, attend->key.rows);
+    free(weights);
+    return code;
 }
 
 static int
@@ -222,74 +97,56 @@ explain(const struct attend *attend)
     return code;
 }
 
-static size_t
-smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* The weights of the first head of the first batch entry, in the terminal or as SVG. */
 static int
-show_weights(const struct attend *attend)
-{
-    const struct cli_args *args = attend->args;
-    const bool svg = args->value[OPT_SVG].given;
-    const size_t queries = attend->shape.queries, keys = attend->shape.keys;
-    char title[128];
-    struct heatmap map = {.cells = attend->weights,
-                          .rows = smaller(queries, svg ? DRAWN_MAX : SHOWN_ROWS),
-                          .cols = smaller(keys, svg ? DRAWN_MAX : SHOWN_COLS),
-                          .stride = keys,
-                          .title = title};
-
-    snprintf(title, sizeof(title),
-             "weights of the first head: %zu of %zu queries (down), %zu of "
-             "%zu keys (across)",
-             map.rows, queries, map.cols, keys);
-    if (svg)
-        return heatmap_save_svg(args, &map);
-    heatmap_print(&map, cli_color(args, stdout), stdout);
-    return CLI_OK;
-}
-
-static int
-work(struct attend *attend)
+work(const struct attend *attend)
 {
     const struct cli_value *value = attend->args->value;
-    const bool saves = value[OPT_OUT].given || value[OPT_OUT_WEIGHTS].given ||
-                       value[OPT_OUT_LSE].given;
-    const bool shows = value[OPT_SVG].given || !saves;
+    const bool answers = value[OPT_OUT].given || value[OPT_OUT_LSE].given;
+    const bool weighs = value[OPT_OUT_WEIGHTS].given;
     int code = CLI_OK;
 
-    if (value[OPT_OUT].given || value[OPT_OUT_LSE].given)
-        code = forward(attend);
-    if (!value[OPT_OUT_WEIGHTS].given) { /* one head is enough to look at */
-        attend->shape.batch = smaller(attend->shape.batch, 1);
-        attend->shape.heads = smaller(attend->shape.heads, 1);
-    }
-    if (code == CLI_OK && (value[OPT_OUT_WEIGHTS].given || shows))
-        code = compute_weights(attend);
-    if (code == CLI_OK)
-        code = save(attend, OPT_OUT, attend->out, attend->value.width);
-    if (code == CLI_OK)
-        code = save(attend, OPT_OUT_WEIGHTS, attend->weights, attend->key.rows);
-    if (code == CLI_OK)
-        code = save(attend, OPT_OUT_LSE, attend->lse, 1);
-    return code == CLI_OK && shows ? show_weights(attend) : code;
+    if (answers)
+        code = save_answer(attend);
+    if (code == CLI_OK && weighs)
+        code = save_weights(attend);
+    if (code == CLI_OK && (value[OPT_SVG].given || value[OPT_HEAT].given || (!answers && !weighs)))
+        code = attend_show(attend);
+    return code;
 }
 
 /* The example brings its own vectors, and writes nothing but its picture. */
 static int
 check_example(const struct cli_args *args)
 {
-    static const enum cli_option others[] = {
-        OPT_QUERY, OPT_KEY, OPT_VALUE,       OPT_CAUSAL,  OPT_QUERY_OFFSET, OPT_KEY_LENGTHS,
-        OPT_SCALE, OPT_OUT, OPT_OUT_WEIGHTS, OPT_OUT_LSE, OPT_EXPLAIN};
+    static const enum cli_option own[] = {OPT_EXAMPLE,  OPT_SVG,   OPT_THREADS,
+                                          OPT_NO_COLOR, OPT_QUIET, OPT_HELP};
 
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-        if (args->value[others[i]].given)
+    for (size_t i = 0; i < OPT_COUNT_; i++) {
+        bool allowed = !args->value[i].given;
+        for (size_t j = 0; j < sizeof(own) / sizeof(own[0]); j++)
+            allowed = allowed || own[j] == i;
+        if (!allowed)
             return cli_fail(args, CLI_USAGE, "%s and --example exclude each other",
-                            cli_option_name(others[i]));
+                            cli_option_name((enum cli_option)i));
+    }
+    return CLI_OK;
+}
+
+/* Options that mean nothing without another. */
+static int
+check_companions(const struct cli_args *args)
+{
+    const struct cli_value *value = args->value;
+
+    if (value[OPT_QUERY_OFFSET].given && !value[OPT_CAUSAL].given && !value[OPT_WINDOW].given &&
+        !value[OPT_SLOPES].given)
+        return cli_fail(args, CLI_USAGE, "--query-offset goes with --causal, --window or --slopes");
+    if (value[OPT_DROPOUT_SEED].given && !value[OPT_DROPOUT].given)
+        return cli_fail(args, CLI_USAGE, "--seed goes with --dropout");
+    if (value[OPT_BLOCK_SIZE].given && !value[OPT_BLOCKS].given)
+        return cli_fail(args, CLI_USAGE, "--block-size goes with --blocks");
+    if (value[OPT_HEAD].given && value[OPT_AVERAGE_HEADS].given)
+        return cli_fail(args, CLI_USAGE, "--head and --average-heads exclude each other");
     return CLI_OK;
 }
 
@@ -308,9 +165,7 @@ check_options(const struct cli_args *args)
         return cli_fail(args, CLI_USAGE,
                         "it needs --query, --key and --value, or --example; see 'dotk attend "
                         "--help'");
-    if (args->value[OPT_QUERY_OFFSET].given && !args->value[OPT_CAUSAL].given)
-        return cli_fail(args, CLI_USAGE, "--query-offset goes with --causal");
-    return CLI_OK;
+    return check_companions(args);
 }
 
 int
@@ -328,16 +183,10 @@ verb_attend(const struct cli_args *args)
         return show_example(args);
     code = cli_context(args, &attend.context);
     if (code == CLI_OK)
-        code = prepare(&attend);
+        code = attend_prepare(&attend);
     if (code == CLI_OK)
         code = args->value[OPT_EXPLAIN].given ? explain(&attend) : work(&attend);
-    free(attend.lse);
-    free(attend.weights);
-    free(attend.out);
-    free(attend.key_lengths);
+    attend_release(&attend);
     dotk_context_destroy(attend.context);
-    dotk_vectors_close(attend.value.file);
-    dotk_vectors_close(attend.key.file);
-    dotk_vectors_close(attend.query.file);
     return code;
 }

@@ -56,6 +56,8 @@ enum cli_kind {
     CLI_REAL,        /* real: a finite number                                              */
     CLI_PROBABILITY, /* real: from 1e-100 to below 1                                   */
     CLI_COUNTS,      /* whole numbers >= 1 with commas between; see cli_counts()           */
+    CLI_INTEGERS,    /* whole numbers with commas between; see cli_integers()              */
+    CLI_REALS,       /* finite numbers with commas between; see cli_reals()                */
     CLI_CHOICE,      /* choice: which of the words in 'choices', counted from 0            */
     CLI_FILE,        /* text: a path                                                       */
     CLI_TEXT         /* text                                                               */
@@ -140,6 +142,11 @@ void cli_args_free(struct cli_args *args);
  */
 size_t
 cli_counts(const struct cli_args *args, enum cli_option option, size_t capacity, size_t *out);
+
+/* The same of CLI_INTEGERS and CLI_REALS. */
+size_t
+cli_integers(const struct cli_args *args, enum cli_option option, size_t capacity, int64_t *out);
+size_t cli_reals(const struct cli_args *args, enum cli_option option, size_t capacity, double *out);
 
 /* "-k" or "--metric", for messages. */
 const char *cli_option_name(enum cli_option option);
@@ -252,6 +259,9 @@ int cli_save(const struct cli_args *args, enum cli_option option, dotk_npy_type 
 /* Writes bytes to the option's file, which appears whole or not at all. */
 int
 cli_save_text(const struct cli_args *args, enum cli_option option, const char *text, size_t size);
+
+/* The length of the UTF-8 sequence that 'text' starts with; 0 when it starts with none. */
+size_t cli_utf8_length(const char *text);
 
 /* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD. NULL: no memory. */
 json_t *cli_json_text(const char *text);

@@ -2,6 +2,7 @@
  * heatmap.c - heat-maps for terminals and browsers; see heatmap.h
  */
 #include "heatmap.h"
+#include "labels.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -62,15 +63,22 @@ color_256(const unsigned char rgb[3])
 #define NUMBER_WIDTH  10
 #define LABEL_WIDTH   10
 
+/* The share of the brightest colour. */
+static float
+shade_of(const struct heatmap *map, float value)
+{
+    return map->top > 0.0f ? value / map->top : value;
+}
+
 /*
  * What stands in a cell: its number, or spaces, or, for want of colours, a dark or light letter;
  * of NaN a question mark.
  */
 static void
-cell_text(float value, bool numbered, bool shaded, char text[NUMBER_WIDTH + 2])
+cell_text(float value, float share, bool numbered, bool shaded, char text[NUMBER_WIDTH + 2])
 {
     static const char shades[] = " .:-=+*#%@";
-    const float inside = value > 0.0f ? fminf(value, 1.0f) : 0.0f;
+    const float inside = share > 0.0f ? fminf(share, 1.0f) : 0.0f;
     const char shade = shaded ? shades[lrintf(inside * 9.0f)] : ' ';
 
     if (isnan(value))
@@ -82,13 +90,13 @@ cell_text(float value, bool numbered, bool shaded, char text[NUMBER_WIDTH + 2])
 }
 
 static void
-print_cell(float value, bool numbered, enum cli_color color, FILE *out)
+print_cell(float value, float share, bool numbered, enum cli_color color, FILE *out)
 {
     char text[NUMBER_WIDTH + 2];
     unsigned char rgb[3];
 
-    heatmap_color(value, rgb);
-    cell_text(value, numbered, color < CLI_COLOR_256, text);
+    heatmap_color(share, rgb);
+    cell_text(value, share, numbered, color < CLI_COLOR_256, text);
     const int ink = is_light(rgb) ? 16 : 231; /* black or white */
     if (color == CLI_COLOR_TRUE)
         fprintf(out, "\033[48;2;%d;%d;%dm\033[38;5;%dm%s\033[0m", rgb[0], rgb[1], rgb[2], ink,
@@ -100,24 +108,75 @@ print_cell(float value, bool numbered, enum cli_color color, FILE *out)
 }
 
 static void
-print_legend(enum cli_color color, FILE *out)
+print_legend(const struct heatmap *map, enum cli_color color, FILE *out)
 {
     fprintf(out, "%*s  0 ", LABEL_WIDTH, "");
     for (int i = 0; i <= 10; i++)
-        print_cell((float)i / 10.0f, false, color, out);
-    fputs(" 1\n", out);
+        print_cell((float)i / 10.0f, (float)i / 10.0f, false, color, out);
+    fprintf(out, " %.3g\n", map->top > 0.0f ? (double)map->top : 1.0);
+}
+
+/* As much of the label as fits, with spaces before it. */
+static void
+print_label(const char *label, size_t width, FILE *out)
+{
+    size_t shown = 0, columns, end = 0;
+
+    while (label[end] != '\0') {
+        const size_t bytes = label_character(label + end, &columns);
+        if (shown + columns > width)
+            break;
+        shown += columns;
+        end += bytes;
+    }
+    fprintf(out, "%*s%.*s", (int)(width - shown), "", (int)end, label);
+}
+
+/* Column names that are written downwards: this line of the characters, of 'lines' in all. */
+static void
+print_downwards(const struct heatmap *map, size_t line, size_t lines, FILE *out)
+{
+    fprintf(out, "%*s  ", LABEL_WIDTH, "");
+    for (size_t c = 0; c < map->cols; c++) {
+        const char *label = map->col_labels[c];
+        size_t characters = 0, columns = 0, bytes = 0;
+        for (const char *at = label; *at != '\0'; characters++)
+            at += label_character(at, &columns);
+        const size_t shown = characters < lines ? characters : lines;
+        columns = 0;
+        if (line + shown >= lines) {
+            for (size_t i = 0; i < line + shown - lines; i++)
+                label += label_character(label, &columns);
+            bytes = label_character(label, &columns);
+        }
+        fprintf(out, "%.*s%*s", (int)bytes, label, (int)(2 - columns), "");
+    }
+    fputc('\n', out);
 }
 
 static void
-print_column_names(const struct heatmap *map, FILE *out)
+print_column_names(const struct heatmap *map, bool numbered, FILE *out)
 {
-    fprintf(out, "%*s  ", LABEL_WIDTH, "");
-    for (size_t c = 0; c < map->cols; c++)
-        if (map->col_labels != NULL)
-            fprintf(out, "%*.*s", NUMBER_WIDTH - 1, NUMBER_WIDTH - 1, map->col_labels[c]);
-        else
-            fprintf(out, "%*zu ", NUMBER_WIDTH - 2, c);
-    fputc('\n', out);
+    size_t lines = 0;
+
+    if (numbered) {
+        fprintf(out, "%*s  ", LABEL_WIDTH, "");
+        for (size_t c = 0; c < map->cols; c++)
+            if (map->col_labels != NULL)
+                print_label(map->col_labels[c], NUMBER_WIDTH - 1, out);
+            else
+                fprintf(out, "%*zu ", NUMBER_WIDTH - 2, c);
+        fputc('\n', out);
+        return;
+    }
+    for (size_t c = 0; map->col_labels != NULL && c < map->cols; c++) {
+        const size_t columns = label_columns(map->col_labels[c]);
+        lines = columns > lines ? columns : lines;
+    }
+    if (lines > LABEL_WIDTH)
+        lines = LABEL_WIDTH;
+    for (size_t line = 0; line < lines; line++)
+        print_downwards(map, line, lines, out);
 }
 
 void
@@ -126,18 +185,20 @@ heatmap_print(const struct heatmap *map, enum cli_color color, FILE *out)
     const bool numbered = map->cols <= NUMBERED_COLS;
 
     fprintf(out, "%s\n", map->title);
-    if (numbered)
-        print_column_names(map, out);
+    print_column_names(map, numbered, out);
     for (size_t r = 0; r < map->rows; r++) {
         if (map->row_labels != NULL)
-            fprintf(out, "%*.*s  ", LABEL_WIDTH, LABEL_WIDTH, map->row_labels[r]);
+            print_label(map->row_labels[r], LABEL_WIDTH, out);
         else
-            fprintf(out, "%*zu  ", LABEL_WIDTH, r);
-        for (size_t c = 0; c < map->cols; c++)
-            print_cell(map->cells[r * map->stride + c], numbered, color, out);
+            fprintf(out, "%*zu", LABEL_WIDTH, r);
+        fputs("  ", out);
+        for (size_t c = 0; c < map->cols; c++) {
+            const float value = map->cells[r * map->stride + c];
+            print_cell(value, shade_of(map, value), numbered, color, out);
+        }
         fputc('\n', out);
     }
-    print_legend(color, out);
+    print_legend(map, color, out);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -147,7 +208,10 @@ heatmap_print(const struct heatmap *map, enum cli_color color, FILE *out)
 /* Pixels. A small map has cells with a number in them, a large one plain squares. */
 #define MARGIN_LEFT 110
 #define MARGIN_TOP  70
+#define TITLE       40
 #define LEGEND      60
+#define CHARACTER   8  /* of a label: more than most are wide */
+#define LABEL_MOST  24 /* characters of a label that are shown */
 
 static void
 svg_escape(const char *text, FILE *out)
@@ -163,43 +227,103 @@ svg_escape(const char *text, FILE *out)
 }
 
 static void
-svg_text(size_t x, size_t y, const char *anchor, const char *fill, const char *text, FILE *out)
+svg_text(size_t x, size_t y, const char *more, const char *fill, const char *text, FILE *out)
 {
-    fprintf(out, "<text x=\"%zu\" y=\"%zu\" text-anchor=\"%s\" fill=\"%s\">", x, y, anchor, fill);
+    fprintf(out, "<text x=\"%zu\" y=\"%zu\" %s fill=\"%s\">", x, y, more, fill);
     svg_escape(text, out);
     fputs("</text>\n", out);
 }
 
-static void
-svg_label(const char *const *labels, size_t i, size_t x, size_t y, const char *anchor, FILE *out)
+/* Label i, or the number i, cut short, into 'out'. */
+static const char *
+svg_label(const char *const *labels, size_t i, char out[4 * LABEL_MOST + 4])
 {
-    char number[24];
+    size_t used = 0, columns;
 
-    snprintf(number, sizeof(number), "%zu", i);
-    svg_text(x, y, anchor, "#222", labels != NULL ? labels[i] : number, out);
+    if (labels == NULL) {
+        snprintf(out, 4 * LABEL_MOST + 4, "%zu", i);
+        return out;
+    }
+    for (size_t count = 0; labels[i][used] != '\0' && count < LABEL_MOST; count++)
+        used += label_character(labels[i] + used, &columns);
+    snprintf(out, 4 * LABEL_MOST + 4, "%.*s%s", (int)used, labels[i],
+             labels[i][used] != '\0' ? "…" : "");
+    return out;
 }
 
+/* The pixels that the longest label takes, at least 'least'. */
+static size_t
+svg_margin(const char *const *labels, size_t count, size_t least)
+{
+    char text[4 * LABEL_MOST + 4];
+    size_t most = least;
+
+    for (size_t i = 0; labels != NULL && i < count; i++) {
+        const size_t pixels = 20 + CHARACTER * label_columns(svg_label(labels, i, text));
+        most = pixels > most ? pixels : most;
+    }
+    return most;
+}
+
+struct svg_cell {
+    size_t x, y, width, height;
+};
+
+/* 'name': what the number is of, NULL: nothing. */
 static void
-svg_cell(float value, size_t x, size_t y, size_t width, size_t height, bool numbered, FILE *out)
+svg_cell(float value, float share, const char *name, struct svg_cell at, bool numbered, FILE *out)
 {
     unsigned char rgb[3];
     char text[NUMBER_WIDTH + 2], title[24] = "NaN";
 
-    heatmap_color(value, rgb);
+    heatmap_color(share, rgb);
     if (!isnan(value))
         snprintf(title, sizeof(title), "%.6g", (double)value);
     fprintf(out,
             "<rect x=\"%zu\" y=\"%zu\" width=\"%zu\" height=\"%zu\" fill=\"#%02x%02x%02x\">"
-            "<title>%s</title></rect>\n",
-            x, y, width, height, rgb[0], rgb[1], rgb[2], title);
+            "<title>",
+            at.x, at.y, at.width, at.height, rgb[0], rgb[1], rgb[2]);
+    if (name != NULL)
+        svg_escape(name, out);
+    fprintf(out, "%s</title></rect>\n", title);
     if (isnan(value))
         snprintf(text, sizeof(text), "?");
     else if (numbered)
         snprintf(text, sizeof(text), "%.1f %%", 100.0 * (double)value);
     else
         return;
-    svg_text(x + width / 2, y + height / 2 + 5, "middle", is_light(rgb) ? "#000" : "#fff", text,
-             out);
+    svg_text(at.x + at.width / 2, at.y + at.height / 2 + 5, "text-anchor=\"middle\"",
+             is_light(rgb) ? "#000" : "#fff", text, out);
+}
+
+/* One row of cells; each says what it is when pointed at, where there are labels. */
+static void
+svg_row(const struct heatmap *map, size_t r, struct svg_cell first, bool numbered, FILE *out)
+{
+    for (size_t c = 0; c < map->cols; c++) {
+        char row[4 * LABEL_MOST + 4], col[4 * LABEL_MOST + 4], name[sizeof(row) + sizeof(col) + 8];
+        const float value = map->cells[r * map->stride + c];
+        const struct svg_cell at = {first.x + c * first.width, first.y, first.width, first.height};
+        snprintf(name, sizeof(name), "%s → %s: ", svg_label(map->row_labels, r, row),
+                 svg_label(map->col_labels, c, col));
+        svg_cell(value, shade_of(map, value), map->col_labels != NULL ? name : NULL, at, numbered,
+                 out);
+    }
+}
+
+static void
+svg_column_names(const struct heatmap *map, size_t left, size_t top, size_t cell_width,
+                 size_t every, FILE *out)
+{
+    const bool upright = map->col_labels != NULL && map->cols > NUMBERED_COLS;
+
+    for (size_t c = 0; c < map->cols; c += every) {
+        char text[4 * LABEL_MOST + 4], more[64] = "text-anchor=\"middle\"";
+        const size_t x = left + c * cell_width + cell_width / 2 + (upright ? 5 : 0), y = top - 10;
+        if (upright)
+            snprintf(more, sizeof(more), "transform=\"rotate(-90 %zu %zu)\"", x, y);
+        svg_text(x, y, more, "#222", svg_label(map->col_labels, c, text), out);
+    }
 }
 
 static void
@@ -207,32 +331,35 @@ svg_body(const struct heatmap *map, FILE *out)
 {
     const bool numbered = map->cols <= NUMBERED_COLS;
     const size_t cell_width = numbered ? 90 : 14, cell_height = numbered ? 44 : 14;
-    const size_t every = numbered ? 1 : 8; /* labels would overlap */
+    const size_t every = numbered ? 1 : 8; /* numbers would overlap */
+    const size_t left = svg_margin(map->row_labels, map->rows, MARGIN_LEFT);
+    const size_t top = numbered
+                           ? MARGIN_TOP
+                           : TITLE + svg_margin(map->col_labels, map->cols, MARGIN_TOP - TITLE);
     const size_t wide = map->cols * cell_width > 240 ? map->cols * cell_width : 240;
-    const size_t width = MARGIN_LEFT + wide + 20;
-    const size_t bottom = MARGIN_TOP + map->rows * cell_height;
+    const size_t width = left + wide + 20, bottom = top + map->rows * cell_height;
+    char text[4 * LABEL_MOST + 4];
 
     fprintf(out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%zu\" height=\"%zu\" "
             "viewBox=\"0 0 %zu %zu\" font-family=\"sans-serif\" font-size=\"13\">\n"
             "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
             width, bottom + LEGEND, width, bottom + LEGEND);
-    svg_text(20, 26, "start", "#000", map->title, out);
-    for (size_t c = 0; c < map->cols; c += every)
-        svg_label(map->col_labels, c, MARGIN_LEFT + c * cell_width + cell_width / 2,
-                  MARGIN_TOP - 10, "middle", out);
+    svg_text(20, 26, "text-anchor=\"start\"", "#000", map->title, out);
+    svg_column_names(map, left, top, cell_width, map->col_labels != NULL ? 1 : every, out);
     for (size_t r = 0; r < map->rows; r++) {
-        const size_t y = MARGIN_TOP + r * cell_height;
-        if (r % every == 0)
-            svg_label(map->row_labels, r, MARGIN_LEFT - 10, y + cell_height / 2 + 5, "end", out);
-        for (size_t c = 0; c < map->cols; c++)
-            svg_cell(map->cells[r * map->stride + c], MARGIN_LEFT + c * cell_width, y, cell_width,
-                     cell_height, numbered, out);
+        const struct svg_cell first = {left, top + r * cell_height, cell_width, cell_height};
+        if (r % every == 0 || map->row_labels != NULL)
+            svg_text(left - 10, first.y + cell_height / 2 + 5, "text-anchor=\"end\"", "#222",
+                     svg_label(map->row_labels, r, text), out);
+        svg_row(map, r, first, numbered, out);
     }
-    svg_text(MARGIN_LEFT - 10, bottom + 37, "end", "#222", "0", out);
+    svg_text(left - 10, bottom + 37, "text-anchor=\"end\"", "#222", "0", out);
     for (size_t i = 0; i <= 20; i++)
-        svg_cell((float)i / 20.0f, MARGIN_LEFT + 10 * i, bottom + 24, 10, 18, false, out);
-    svg_text(MARGIN_LEFT + 220, bottom + 37, "start", "#222", "1", out);
+        svg_cell((float)i / 20.0f, (float)i / 20.0f, NULL,
+                 (struct svg_cell){left + 10 * i, bottom + 24, 10, 18}, false, out);
+    snprintf(text, sizeof(text), "%.3g", map->top > 0.0f ? (double)map->top : 1.0);
+    svg_text(left + 220, bottom + 37, "text-anchor=\"start\"", "#222", text, out);
     fputs("</svg>\n", out);
 }
 

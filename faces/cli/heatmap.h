@@ -13,6 +13,7 @@
 struct heatmap {
     const float *cells; /* (rows, cols), rows 'stride' apart; drawn as if within 0 .. 1 */
     size_t rows, cols, stride;
+    float top; /* the value that the brightest colour stands for; 0: 1 */
     const char *title;
     const char *const *row_labels; /* (rows), or NULL: numbers */
     const char *const *col_labels; /* (cols), or NULL: numbers */
@@ -23,8 +24,8 @@ void heatmap_color(float value, unsigned char rgb[3]);
 
 /*
  * Prints the map: with few columns each cell has its number in it, with many it is two characters
- * wide. Without colours a cell is a character that is the darker the larger the value. NaN is a
- * question mark, here and in SVG.
+ * wide and labels of columns are written downwards. Without colours a cell is a character that is
+ * the darker the larger the value. NaN is a question mark, here and in SVG.
  */
 void heatmap_print(const struct heatmap *map, enum cli_color color, FILE *out);
 

@@ -93,6 +93,40 @@ parse_real(const char *text, double *out)
     return stop != text && *stop == '\0' && !isspace((unsigned char)*text) && isfinite(*out);
 }
 
+/* How many numbers with commas between there are, stored as far as there is room; 0: not that. */
+static size_t
+count_reals(const char *text, size_t capacity, double *out)
+{
+    for (size_t count = 0;; text++) {
+        char *stop;
+        const double value = strtod(text, &stop);
+        if (stop == text || isspace((unsigned char)*text) || !isfinite(value))
+            return 0;
+        if (count++ < capacity)
+            out[count - 1] = value;
+        text = stop;
+        if (*text != ',')
+            return *text == '\0' ? count : 0;
+    }
+}
+
+static size_t
+count_integers(const char *text, size_t capacity, int64_t *out)
+{
+    for (size_t count = 0;; text++) {
+        char *stop;
+        errno = 0;
+        const long long value = strtoll(text, &stop, 10);
+        if (errno != 0 || stop == text || isspace((unsigned char)*text))
+            return 0;
+        if (count++ < capacity)
+            out[count - 1] = value;
+        text = stop;
+        if (*text != ',')
+            return *text == '\0' ? count : 0;
+    }
+}
+
 /* Which of "a|b|c" the text is; false when it is none of them. */
 static bool
 parse_choice(const char *choices, const char *text, size_t *out)
@@ -149,6 +183,10 @@ parse_value(const struct cli_option_row *row, const char *text, struct cli_value
                 return "whole numbers from 1 with commas between";
         } while (*end++ == ',');
         return end[-1] == '\0' ? NULL : "whole numbers from 1 with commas between";
+    case CLI_INTEGERS:
+        return count_integers(text, 0, NULL) > 0 ? NULL : "whole numbers with commas between";
+    case CLI_REALS:
+        return count_reals(text, 0, NULL) > 0 ? NULL : "finite numbers with commas between";
     case CLI_CHOICE: return parse_choice(row->choices, text, &value->choice) ? NULL : "one of";
     }
     return "known";
@@ -170,6 +208,22 @@ cli_counts(const struct cli_args *args, enum cli_option option, size_t capacity,
         count++;
     } while (*text++ == ',');
     return count;
+}
+
+size_t
+cli_integers(const struct cli_args *args, enum cli_option option, size_t capacity, int64_t *out)
+{
+    const char *text = args->value[option].text;
+
+    return text != NULL ? count_integers(text, capacity, out) : 0;
+}
+
+size_t
+cli_reals(const struct cli_args *args, enum cli_option option, size_t capacity, double *out)
+{
+    const char *text = args->value[option].text;
+
+    return text != NULL ? count_reals(text, capacity, out) : 0;
 }
 
 static int

@@ -189,10 +189,10 @@ cli_save_text(const struct cli_args *args, enum cli_option option, const char *t
 /*  JSON                                                                     */
 /* ------------------------------------------------------------------------- */
 
-/* The length of the UTF-8 sequence that 'text' starts with; 0 when it starts with none. */
-static size_t
-utf8_length(const unsigned char *text)
+size_t
+cli_utf8_length(const char *bytes)
 {
+    const unsigned char *const text = (const unsigned char *)bytes;
     static const struct {
         unsigned char mask, lead;
         uint32_t least;
@@ -224,7 +224,7 @@ cli_json_text(const char *text)
     if (clean == NULL)
         return NULL;
     while (*from != '\0') {
-        const size_t length = utf8_length(from);
+        const size_t length = cli_utf8_length((const char *)from);
         memcpy(clean + size, length > 0 ? (const char *)from : replacement,
                length > 0 ? length : 3);
         size += length > 0 ? length : 3;

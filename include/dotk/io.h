@@ -9,8 +9,8 @@
  *
  * Formats, told by their first bytes and then by the name's ending (less a ".gz"):
  *
- *     .npy ..... NumPy, versions 1 to 3: '<f4', '<f8', '<f2', '|u1' and '|i1' in C order, up to
- *                8 axes
+ *     .npy ..... NumPy, versions 1 to 3: '<f4', '<f8', '<f2', '|u1', '|i1' and '|b1' (read as
+ *                u8, 0 and 1) in C order, up to 8 axes
  *     .fvecs ... rows of f32, each after its dimension; .bvecs the same with u8
  *     .fbin .... two u32, rows and dimension, and then all values as f32; .u8bin, .i8bin the same
  *                with u8 and i8

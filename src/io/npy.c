@@ -152,10 +152,8 @@ parse_element(struct header *header, struct dk_found *found)
     static const struct {
         const char *descr;
         enum dk_element element;
-    } known[] = {{"<f4", DK_ELEMENT_F32},
-                 {"<f8", DK_ELEMENT_F64},
-                 {"<f2", DK_ELEMENT_F16},
-                 {"|u1", DK_ELEMENT_U8},
+    } known[] = {{"<f4", DK_ELEMENT_F32}, {"<f8", DK_ELEMENT_F64}, {"<f2", DK_ELEMENT_F16},
+                 {"|u1", DK_ELEMENT_U8},  {"|b1", DK_ELEMENT_U8}, /* false and true are 0 and 1 */
                  {"|i1", DK_ELEMENT_I8}};
     struct string descr;
 
@@ -173,8 +171,8 @@ parse_element(struct header *header, struct dk_found *found)
         }
     }
     return dk_fail(DOTK_UNSUPPORTED,
-                   "%s: element type '%.*s' is not read ('<f4', '<f8', '<f2', '|u1' and '|i1' "
-                   "are): save it as "
+                   "%s: element type '%.*s' is not read ('<f4', '<f8', '<f2', '|u1', '|i1' "
+                   "and '|b1' are): save it as "
                    "numpy.ascontiguousarray(x, dtype='<f4')",
                    header->source->name, (int)dk_min(descr.length, 16), descr.text);
 }

@@ -159,13 +159,13 @@ test_refusals(void **state)
     dotk("attend -Q q4.npy -K k4.npy -V v4.npy -o o.npy --key-lengths 3,8");
     assert_refused(2, "--key-lengths has 8 for batch entry 1: k4.npy has 7 keys");
     dotk("attend -Q q4.npy -K k4.npy -V v4.npy -o o.npy --query-offset 3");
-    assert_refused(2, "--query-offset goes with --causal");
+    assert_refused(2, "--query-offset goes with --causal, --window or --slopes");
     dotk("attend -Q q2.npy -K v2.npy -V k2.npy -o o.npy");
     assert_refused(4, "--key v2.npy has 9 values in a row, --query q2.npy has 16");
     dotk("attend -Q q2.npy -K k2.npy -V q2.npy -o o.npy");
     assert_refused(4, "--value q2.npy has 5 rows, --key k2.npy has 7");
     dotk("attend -Q q3.npy -K k2.npy -V v3.npy -o o.npy");
-    assert_refused(4, "--key k2.npy has 1 heads, --query q3.npy has 3");
+    assert_refused(4, "--value v3.npy has 3 heads, --key k2.npy has 1");
     dotk("attend -Q q3.npy -K k3.npy -V v2.npy -o o.npy");
     assert_refused(4, "--value v2.npy has 1 heads");
     dotk("attend -Q q4.npy -K k3.npy -V v4.npy -o o.npy");
@@ -307,7 +307,7 @@ test_weights_are_shown(void **state)
     (void)state;
     dotk("attend -Q q4.npy -K k4.npy -V v4.npy --causal");
     assert_clean();
-    assert_contains(ran.out, "weights of the first head: 5 of 5 queries (down), 7 of 7 keys");
+    assert_contains(ran.out, "weights of head 0: 5 of 5 queries (down), 7 of 7 keys");
     assert_contains(ran.out, "         0   100.0 % @   0.0 %  ");
     save_f32("long.npy", q, 2, (const size_t[]){B * H * L * D / 2, 2});
     dotk("attend -Q long.npy -K long.npy -V long.npy");

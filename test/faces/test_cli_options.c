@@ -350,7 +350,7 @@ test_bash_completion(void **state)
     complete_in_bash("dotk knn base", "");
     complete_in_bash("dotk bench s", "search");
     complete_in_bash("dotk dense --activation gelu", "gelu gelu_tanh");
-    complete_in_bash("dotk attend --caus", "--causal --query-offset");
+    complete_in_bash("dotk attend --query", "--query --query-offset --query-labels");
     /* Every option of every verb. */
     for (int v = 1; v < VERB_COUNT; v++)
         for (size_t i = 0; i < OPTION_COUNT; i++) {

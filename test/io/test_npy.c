@@ -236,6 +236,20 @@ test_u8(void **state)
 }
 
 static void
+test_bool(void **state)
+{
+    const uint8_t flags[] = {0, 1, 1, 0, 1, 0};
+    const struct bytes bytes = make_npy(1, header_of("|b1", "(3, 2)"), flags, sizeof flags);
+    dotk_vectors *const vectors = parse_good(&bytes, "x", NULL);
+
+    (void)state;
+    assert_string_equal(vectors->type, "u8");
+    for (size_t i = 0; i < 6; i++)
+        assert_true(vectors->data[i] == flags[i]);
+    dotk_vectors_close(vectors);
+}
+
+static void
 test_f16(void **state)
 {
     const uint16_t f16[] = {0x3c00, 0xc100, 0x0001, 0x7bff, 0xfc00, 0x7e00};
@@ -315,6 +329,7 @@ main(void)
         cmocka_unit_test(test_fortran_order_of_one_axis),
         cmocka_unit_test(test_f64),
         cmocka_unit_test(test_u8),
+        cmocka_unit_test(test_bool),
         cmocka_unit_test(test_f16),
         cmocka_unit_test(test_i8),
         cmocka_unit_test(test_shapes_beyond_the_file),
