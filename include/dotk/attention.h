@@ -161,16 +161,16 @@ DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
                                             float *lse);
 
 /*
- * The weights that dotk_attention_forward() sums values with, 0 for keys that do not count: the one
- * call that stores the matrix, because the caller wants to look at it.
+ * The weights that dotk_attention_forward() sums values with, after dropout; 0 for keys that do not
+ * count. The one call that stores the matrix, because the caller wants to look at it.
  *
  *     q, k      as dotk_attention_forward() has them
  *     average   1: the mean over all heads, of which no single one is stored
  *     weights   (B, H, L, S) dense f32; average: (B, L, S)
  *
- * A row sums to 1, to less where a sink has a share, and to 0 where no key counts. Weights are
- * within 2e-6 of the exact ones for scores up to about 20. options->stats is left alone.
- * Memory:  as dotk_attention_forward(); a row's weights are made again from its log-sum-exp.
+ * Without dropout a row sums to 1, to less where a sink has a share, and to 0 where no key counts.
+ * Weights are within 2e-6 of the exact ones for scores up to about 20. options->stats is left
+ * alone. Memory:  as dotk_attention_forward(); a row's weights are made again from its log-sum-exp.
  * Threads, Errors: as dotk_attention_forward().
  */
 DOTK_API dotk_status dotk_attention_weights(dotk_context *context,

@@ -35,6 +35,7 @@ struct matrix {
     const struct dk_attention *problem;
     const struct dk_kernels *kernels;
     struct dk_source source;
+    struct dk_dropout dropout;
     struct room *rooms;
     enum { WEIGHTS, AVERAGE, SCORES } what;
     dotk_attention_stage stage; /* of SCORES */
@@ -166,13 +167,17 @@ store(const struct matrix *work, const struct tile *tile, size_t r, size_t key, 
       const struct normal *normal, const double *scores)
 {
     float *const cells = cells_of(work, tile, r) + key;
-    const double share = work->what == AVERAGE ? 1 / (double)work->problem->heads : 1;
+    const double heads = work->what == AVERAGE ? (double)work->problem->heads : 1;
+    uint64_t stay = ~UINT64_C(0);
 
+    if (work->problem->options.dropout > 0)
+        stay = dk_visible_stay(&tile->visible, work->kernels, &work->dropout, row_of(tile, r), key);
     for (size_t j = 0; j < count; j++) {
         if (work->what == SCORES)
             cells[j] = (float)scores[j];
-        else if (scores[j] != -INFINITY)
-            cells[j] += (float)(exp(scores[j] - normal->most) / normal->sum * share);
+        else if (scores[j] != -INFINITY && (stay >> j & 1) != 0)
+            cells[j] += (float)(exp(scores[j] - normal->most) / normal->sum * work->dropout.factor /
+                                heads);
     }
 }
 
@@ -271,6 +276,7 @@ run(struct dk_call *call, struct matrix *work)
     for (size_t e = 0; e < problem->entries; e++)
         longest = dk_max(longest, dk_attention_entry(problem, e).queries);
     work->kernels = call->kernels;
+    work->dropout = dk_dropout(problem->options.seed, problem->options.dropout);
     work->source = dk_source(problem, call->kernels, problem->keys, false);
     work->rows = dk_max(1, dk_min(ROWS, TASK_BYTES / sizeof(float) / problem->dim));
     work->queries = dk_max(1, dk_min(ROWS, TASK_CELLS / heads / problem->keys));

@@ -35,6 +35,7 @@ enum parameter {
     SOFTCAP,
     SLOPES,
     SINKS,
+    DROPOUT,
     THREADS,
     PARAMETERS
 };
@@ -65,6 +66,7 @@ static const struct {
     [SOFTCAP] = {"softcap", {"none", "1.5", "30"}},
     [SLOPES] = {"slopes", {"none", "steep", "flat"}},
     [SINKS] = {"sinks", {"none", "some"}},
+    [DROPOUT] = {"dropout", {"none", "0.125", "0.6"}},
     [THREADS] = {"threads", {"caller", "1", "2", "4"}},
 };
 
@@ -155,8 +157,9 @@ put_number(void *array, dotk_store store, size_t at, float x)
         half = 0x7e00;
     } else {
         const double fraction = frexp(fabs((double)x), &exponent);
-        half = exponent < -13 ? (uint16_t)ldexp(fabs((double)x), 24)
-                              : (uint16_t)((exponent + 14) * 1024 + (int)(fraction * 2048) - 1024);
+        half = x == 0 || exponent < -13
+                   ? (uint16_t)ldexp(fabs((double)x), 24)
+                   : (uint16_t)((exponent + 14) * 1024 + (int)(fraction * 2048) - 1024);
         half |= (uint16_t)(bits >> 16 & 0x8000);
     }
     ((uint16_t *)array)[at] = half;
@@ -185,7 +188,7 @@ get_number(const void *array, dotk_store store, size_t at)
 /*  A case                                                                   */
 /* ------------------------------------------------------------------------- */
 
-enum { OWNED_MAX = 48, UNTOUCHED = 0xa5 };
+enum { OWNED_MAX = 64, UNTOUCHED = 0xa5 };
 
 struct attention_case {
     size_t value[PARAMETERS], number;
@@ -428,6 +431,8 @@ make_heads(struct attention_case *c)
     o->slopes = is_set(c->value, SLOPES) ? slopes : NULL;
     o->sinks = is_set(c->value, SINKS) ? sinks : NULL;
     o->softcap = strtof(parameters[SOFTCAP].values[c->value[SOFTCAP]], NULL); /* "none" is 0 */
+    o->dropout = strtof(parameters[DROPOUT].values[c->value[DROPOUT]], NULL);
+    o->seed = test_random(&c->seed);
     o->has_scale = is_set(c->value, SCALE);
     static const float factors[] = {0, 2, -1.25f, 0};
     o->scale = factors[c->value[SCALE]] / sqrtf((float)c->p.shape.width);

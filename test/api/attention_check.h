@@ -88,6 +88,12 @@ run_case(struct attention_case *c, dotk_context *context)
 /*  Values                                                                   */
 /* ------------------------------------------------------------------------- */
 
+static inline double
+dropout_in(const struct problem *p, const struct place *place, size_t head, size_t i, size_t j)
+{
+    return p->options.dropout > 0 ? dropout_factor(p, place, head, i, j) : 1;
+}
+
 /*
  * The textbook's computation of a query in the type of the case: sums in f32, everything else
  * rounded to the type. Returns the log-sum-exp.
@@ -122,6 +128,8 @@ naive_row(const struct attention_case *c, size_t head, size_t i, double *out, do
         sum += weight[j] != -INFINITY ? exp(weight[j] - most) : 0;
     for (size_t j = 0; j < S; j++)
         weight[j] = weight[j] != -INFINITY ? rounded(c->store, exp(weight[j] - most) / sum) : 0;
+    for (size_t j = place.key; j < place.key + place.length; j++)
+        weight[j] = rounded(c->store, weight[j] * dropout_in(p, &place, head, i, j));
     for (size_t e = 0; e < E; e++) {
         float total = 0;
         for (size_t j = 0; j < S; j++)
@@ -169,7 +177,7 @@ compare_row(const struct attention_case *c, size_t row, double *want, double *na
         return true;
     }
     for (size_t e = 0; e < E; e++) {
-        const double bound = 2e-6 * largest * largest_score / 20;
+        const double bound = 2e-6 * largest * largest_score / 20 / (1 - p->options.dropout);
         errors->out = fmax(errors->out, fabs(got[e] - want[e]) / bound);
         if (!(fabs(got[e] - want[e]) <= bound)) {
             report(c, "head %zu query %zu column %zu is %.9g, want %.9g: %.2g of the bound", head,
@@ -320,6 +328,8 @@ run_part(struct attention_case *c, size_t b, size_t i, size_t count, dotk_contex
     o.query_offset = place.offset + (int64_t)(i - place.query);
     if (o.query_offset < -(int64_t)count || o.query_offset > (int64_t)place.keys)
         return; /* further than an offset may be */
+    if (o.dropout > 0 && (b != 0 || i != 0))
+        return; /* elsewhere other weights are dropped */
     o.key_lengths = p->options.key_lengths != NULL ? &place.length : NULL;
     if (o.mask != NULL)
         o.mask += b * o.mask_layout.batch + i * o.mask_layout.row + place.key;
@@ -460,11 +470,15 @@ compare_weights(const struct attention_case *c, size_t row, const float *weights
 
     test_require(want != NULL, "malloc");
     (void)reference_row(p, row / L, row % L, want + S, want, &largest);
+    const struct place place = place_of(p, row / L / p->shape.heads, row % L);
     size_t wrong = S;
     for (size_t j = 0; j < S; j++) {
+        if (want[j] != 0)
+            want[j] *= dropout_in(p, &place, row / L, row % L, j);
         average[(row / L / p->shape.heads * L + row % L) * S + j] += want[j] /
                                                                      (double)p->shape.heads;
-        if (!(fabs(weights[row * S + j] - want[j]) <= 2e-6 * largest / 20))
+        if (!(fabs(weights[row * S + j] - want[j]) <=
+              2e-6 * largest / 20 / (1 - p->options.dropout)))
             wrong = j;
     }
     if (wrong < S)

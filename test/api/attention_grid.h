@@ -161,6 +161,7 @@ check_case(const size_t *value, size_t number, uint64_t seed, double budget)
         compare_case(&c, budget);
         run_again(&c, "other threads", context_of((threads + 1 + number % 3) % 4));
         run_part(&c, b, i, 1, context_of(number % 4));
+        run_part(&c, 0, 0, 1 + L / 2, context_of(number % 4));
         run_part(&c, b, i / 2, 2 + L / 3, context_of(number % 4));
         if ((double)heads_of(&c.p) * (double)L * (double)c.p.shape.keys * 60 < budget) {
             float *const weights = check_matrices(&c, context_of(number % 4));
