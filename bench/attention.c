@@ -1,11 +1,12 @@
 /*
- * attention.c - attention forward, and the memory it takes
+ * attention.c - attention forward and backward, and the memory it takes
  *
  *     bench-attention [--threads T] [--batch B] [--heads H] [--length L] [--dim D] [--rounds R]
- *                     [--memory]
+ *                     [--backward] [--memory]
  *
- * Times full and causal attention. --memory runs one call instead, through an allocator that
- * counts, and reports the most bytes held beyond inputs and outputs.
+ * Times full and causal attention, with --backward its gradients instead, of which 10 flop are
+ * counted where the forward pass has 4. --memory runs one call, through an allocator that counts,
+ * and reports the most bytes held beyond inputs and outputs.
  */
 #include "bench.h"
 
@@ -16,6 +17,7 @@ struct attention {
     dotk_attention_shape shape;
     dotk_attention_options options;
     float *q, *k, *v, *out;
+    float *lse, *d_out, *gradient; /* of --backward */
 };
 
 static dotk_status
@@ -24,7 +26,23 @@ run_attention(void *user)
     const struct attention *const attention = user;
 
     return dotk_attention_forward(attention->context, &attention->shape, attention->q, attention->k,
-                                  attention->v, &attention->options, attention->out, NULL);
+                                  attention->v, &attention->options, attention->out,
+                                  attention->lse);
+}
+
+static dotk_status
+run_backward(void *user)
+{
+    const struct attention *const a = user;
+    const dotk_attention_shape *const shape = &a->shape;
+    const size_t floats = shape->batch * shape->heads * shape->keys * shape->width;
+    dotk_attention_gradients gradients = DOTK_ATTENTION_GRADIENTS_INIT;
+
+    gradients.q = a->gradient;
+    gradients.k = a->gradient + floats;
+    gradients.v = a->gradient + 2 * floats;
+    return dotk_attention_backward(a->context, shape, a->q, a->k, a->v, &a->options, a->out, a->lse,
+                                   a->d_out, &gradients);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -74,11 +92,11 @@ release_counted(void *user, void *pointer)
 }
 
 static void
-print_memory(struct attention *attention)
+print_memory(struct attention *attention, bool backward)
 {
     const dotk_attention_shape *const shape = &attention->shape;
 
-    bench_check(run_attention(attention));
+    bench_check(backward ? run_backward(attention) : run_attention(attention));
     printf("{\"bench\": \"attention-memory\", \"threads\": %u, \"isa\": \"%s\", \"results\": [\n"
            "  {\"batch\": %zu, \"heads\": %zu, \"length\": %zu, \"dim\": %zu, \"bytes\": %zu, "
            "\"allowed_bytes\": %zu}\n ]}\n",
@@ -93,6 +111,7 @@ main(int argc, char **argv)
     static const struct bench_rival nobody = {.name = ""};
     static const dotk_allocator counting = {allocate_counted, release_counted, NULL};
     const bool memory = bench_flag(argc, argv, "--memory");
+    const bool backward = bench_flag(argc, argv, "--backward");
 
     if (memory)
         bench_check(dotk_set_allocator(&counting));
@@ -110,32 +129,42 @@ main(int argc, char **argv)
                              .k = bench_rows(context, rows, dim, one, 2),
                              .v = bench_rows(context, rows, dim, one, 3),
                              .out = bench_array(rows * dim, sizeof(float))};
+    if (backward) {
+        full.lse = bench_array(rows, sizeof(float));
+        full.d_out = bench_rows(context, rows, dim, one, 4);
+        full.gradient = bench_array(3 * rows * dim, sizeof(float));
+        bench_check(run_attention(&full)); /* of the causal one only the time is looked at */
+    }
     struct attention causal = full;
     causal.options.causal = 1;
 
     int code = 0;
     if (memory) {
         counter.most = counter.held; /* of inputs the generator's scratch is no part */
-        print_memory(&full);
+        print_memory(&full, backward);
     } else {
         const double bytes = 12.0 * (double)rows * (double)dim;
-        const double flop = 4.0 * (double)dim * (double)rows;
+        const double flop = (backward ? 10.0 : 4.0) * (double)dim * (double)rows;
+        dotk_status (*const run)(void *) = backward ? run_backward : run_attention;
         struct bench_case cases[2] = {
-            {.ours = {run_attention, &full, flop * (double)length, bytes}},
-            {.ours = {run_attention, &causal, flop * ((double)length + 1) / 2, bytes}},
+            {.ours = {run, &full, flop * (double)length, bytes}},
+            {.ours = {run, &causal, flop * ((double)length + 1) / 2, bytes}},
         };
         for (int i = 0; i < 2; i++)
             snprintf(cases[i].what, sizeof cases[i].what,
                      "\"batch\": %zu, \"heads\": %zu, \"length\": %zu, \"dim\": %zu, "
                      "\"causal\": %s",
                      batch, heads, length, dim, i == 1 ? "true" : "false");
-        code = bench_run("attention", context, &nobody, (size_t)bytes,
-                         bench_size(argc, argv, "--rounds", 7), cases, 2);
+        code = bench_run(backward ? "attention-backward" : "attention", context, &nobody,
+                         (size_t)bytes, bench_size(argc, argv, "--rounds", 7), cases, 2);
     }
     dotk_context_destroy(context);
     free(full.q);
     free(full.k);
     free(full.v);
     free(full.out);
+    free(full.lse);
+    free(full.d_out);
+    free(full.gradient);
     return code;
 }

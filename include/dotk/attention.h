@@ -196,6 +196,58 @@ DOTK_API dotk_status dotk_attention_scores(dotk_context *context, const dotk_att
                                            dotk_attention_stage stage, float *scores);
 
 /*
+ * Where dotk_attention_backward() writes gradients: each has the layout, and the type, of the array
+ * that it belongs to. NULL: not wanted.
+ */
+typedef struct dotk_attention_gradients {
+    size_t struct_size; /* set by DOTK_ATTENTION_GRADIENTS_INIT                             */
+    void *q, *k, *v;    /* of options->store                                                */
+    float *bias;        /* by options->bias_layout; summed over axes whose stride is 0      */
+    float *sinks;       /* (H): summed over batch and queries                               */
+} dotk_attention_gradients;
+
+#define DOTK_ATTENTION_GRADIENTS_INIT                                                              \
+    {                                                                                              \
+        sizeof(dotk_attention_gradients), NULL, NULL, NULL, NULL, NULL                             \
+    }
+
+/*
+ * gradients = those of a loss by q, k, v and the like, from 'd_out', that of the loss by out.
+ *
+ *     q, k, v, options   as dotk_attention_forward() had them: masks, dropout's rate and seed, all
+ *     out, lse           what it wrote
+ *     d_out              (B, H, L, E) as out lies and of its type
+ *
+ * A wrong out, lse or seed cannot be noticed, and gives wrong gradients. int8 keys and values have
+ * none. What does not count has no influence, NaN in its q, k, v or d_out included, and a gradient
+ * of 0: queries that see nothing (or whose log-sum-exp is below -1e30, where f32 cannot tell scores
+ * apart), keys that nobody sees and those beyond a key length (which are not read, while their
+ * gradients are written).
+ *
+ * Nothing of size L x S is stored: weights are worked out again from the log-sum-exp, at most 256
+ * keys by 192 queries at a time. A gradient is one sum for each such block, added in order, in f32
+ * whatever the type; so its bits do not depend on threads, on the batch or on other heads.
+ *
+ * Error, f32: |error| <= 4e-6 times the sum of the absolute values of what is added up for it (the
+ * products of the three gradients in kernel/gradient.h), for scores as in the bound above.
+ *
+ * Memory:  borrows everything; gradients must not overlap an input or each other. Beyond those
+ *          4 B H L bytes, 2 MiB a thread for widths up to 256, and 8 MiB for halves, are allocated,
+ *          none once the context has served a call of that size.
+ * Threads: pure.
+ * Errors:  as dotk_attention_forward(); also DOTK_BAD_ARGUMENT where lse is NULL, or a gradient is
+ *          wanted of a bias or sinks that are not there; DOTK_UNSUPPORTED for int8.
+ *
+ * Method: FlashAttention's backward pass (Dao et al. 2022, arXiv 2205.14135, appendix B.2).
+ */
+DOTK_API dotk_status dotk_attention_backward(dotk_context *context,
+                                             const dotk_attention_shape *shape, const void *q,
+                                             const void *k, const void *v,
+                                             const dotk_attention_options *options, const void *out,
+                                             const float *lse, const void *d_out,
+                                             const dotk_attention_gradients *gradients);
+
+/*
  * Merges two answers for the same queries over disjoint sets of keys, (out_a, lse_a)
  * and (out_b, lse_b), into the answer over the union; the result may be written over
  * either input. Relative error <= 8 * 2^-24 of the larger |out| beside that of the inputs.

@@ -69,7 +69,10 @@ fail_extent(const struct dk_attention *problem, const struct extent *array)
                    array->name, problem->batch, array->heads, array->rows, array->width);
 }
 
-/* Whether no two rows of an array share an element: each stride jumps over all smaller ones. */
+/*
+ * Whether no two rows of an array share an element: each stride jumps over all smaller ones, or is
+ * 0 because there is but one row for all of that axis.
+ */
 static bool
 rows_apart(const struct dk_attention *problem, const struct extent *array,
            const dotk_layout *layout)
@@ -87,7 +90,7 @@ rows_apart(const struct dk_attention *problem, const struct extent *array,
         const size_t s = stride[least], n = count[least];
         stride[least] = stride[i];
         count[least] = count[i];
-        if (n <= 1)
+        if (n <= 1 || s == 0)
             continue;
         if (s < extent)
             return false;
@@ -436,6 +439,15 @@ dk_attention_check_arrays(const struct dk_attention *problem,
             return dk_fail(DOTK_BAD_ARGUMENT, "%s is NULL: pass its %zu x %zu x %zu x %zu values",
                            arrays[i].name, problem->batch, arrays[i].heads, arrays[i].rows,
                            arrays[i].width);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct dk_attention_array *const a = &arrays[i];
+        const struct extent extent = {a->name, a->heads, a->rows, a->width, a->size};
+        if (a->written && a->start != NULL && !is_empty(problem, a->heads, a->rows) &&
+            !rows_apart(problem, &extent, &a->layout))
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "%s has strides %zu, %zu, %zu: rows of %zu would overlap", a->name,
+                           a->layout.batch, a->layout.head, a->layout.row, a->width);
     }
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < count + 2; j++) {

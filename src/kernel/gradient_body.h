@@ -1,29 +1,19 @@
 /*
  * gradient_body.h - the body of every ISA's gradient kernels but the portable ones
  *
- * An ISA's gradient_<isa>.c defines GRADIENT_TARGET (its function attribute), LANES, VECS (so many
- * vectors of sums a row as registers allow six rows), and a type 'vec' of LANES f32 with
+ * An ISA's gradient_<isa>.c includes its vec_<isa>.h, defines VECS (so many vectors of sums a row
+ * as registers allow six rows) and
  *
- *     vec_load vec_store            64-byte aligned
- *     vec_load_any vec_store_any    any alignment
- *     vec_load_first vec_store_first    any alignment, the first n lanes; others are 0
- *     vec_set vec_add vec_sub vec_mul vec_div
- *     vec_fma(a, b, c)       a b + c          vec_fnma(a, b, c)      c - a b
- *     vec_larger(a, b)       a > b ? a : b, so a NaN in b stays
- *     vec_smaller(a, b)      a < b ? a : b
- *     vec_abs(a)             vec_with_sign(a, s): a >= 0 with the sign of s
- *     vec_round(a)           to the nearest integer
- *     vec_scale(a, n)        a 2^n for whole n in -127 .. 128: 0 for -127, infinity for 128
- *     vec_any_above(a, b)    whether a > b in some lane
- *     vec_above(a, b, x, y)  a > b ? x : y
- *     vec_keep(bits, c, x)   x where bit c + lane of bits is set, else 0
- *     vec_prefetch(from)     into L1; 'from' need not exist
+ *     vec_load_any              any alignment
+ *     vec_load_first            any alignment, the first n lanes; others are 0
+ *     vec_any_above(a, b)       whether a > b in some lane
+ *     vec_above(a, b, x, y)     a > b ? x : y
+ *     vec_keep(bits, c, x)      x where bit c + lane of bits is set, else 0
+ *     vec_prefetch(from)        into L1; 'from' need not exist
  *
  * then includes this file. Methods and contracts: gradient.h.
  */
 #include "kernel/kernel.h"
-
-#define GRADIENT_FN DK_INLINE GRADIENT_TARGET
 
 enum { ROWS = DK_GRADIENT_ROWS, STRIDE = DK_GRADIENT_STRIDE, AHEAD_STEPS = 8 };
 
@@ -32,11 +22,13 @@ enum { ROWS = DK_GRADIENT_ROWS, STRIDE = DK_GRADIENT_STRIDE, AHEAD_STEPS = 8 };
 /* ------------------------------------------------------------------------- */
 
 /* 2^x: 0 below -126.5, infinity above 127.5; NaN stays NaN. */
-GRADIENT_FN vec
+VEC_FN vec
 exp2_of(vec x)
 {
     const vec within = vec_smaller(vec_set(128.0f), vec_larger(vec_set(-127.0f), x));
-    const vec n = vec_round(within), f = vec_sub(within, n);
+    const vec shifted = vec_add(within,
+                                vec_set(0x1.8p23f)); /* the integer stands in the last bits */
+    const vec f = vec_sub(within, vec_sub(shifted, vec_set(0x1.8p23f)));
     vec power = vec_set(DK_EXP2_C5);
 
     power = vec_fma(power, f, vec_set(DK_EXP2_C4));
@@ -44,11 +36,11 @@ exp2_of(vec x)
     power = vec_fma(power, f, vec_set(DK_EXP2_C2));
     power = vec_fma(power, f, vec_set(DK_EXP2_C1));
     power = vec_fma(power, f, vec_set(1.0f));
-    return vec_scale(power, n);
+    return vec_mul(power, vec_shift_to_power(shifted, 127u << 23));
 }
 
 /* cap * tanh(s / cap), inverse being 1 / cap; see softmax_v.h. */
-GRADIENT_FN vec
+VEC_FN vec
 cap_score(vec s, float cap, float inverse)
 {
     const vec x = vec_mul(s, vec_set(inverse)), size = vec_abs(x), z = vec_mul(x, x);
@@ -68,7 +60,7 @@ cap_score(vec s, float cap, float inverse)
 }
 
 /* 'plain', a constant at every call: nothing but products, lse and delta. */
-GRADIENT_FN void
+VEC_FN void
 cells_row(const bool plain, const struct dk_gradient_cells *args, size_t r)
 {
     const vec lse = vec_set(args->lse[r]), delta = vec_set(args->delta[r]);
@@ -76,7 +68,7 @@ cells_row(const bool plain, const struct dk_gradient_cells *args, size_t r)
     const float inverse = capped ? 1 / args->softcap : 0;
     size_t c = 0;
 
-    for (; c < args->cols; c += LANES) {
+    for (; c < args->cols; c += VEC_LANES) {
         vec s = vec_load(&args->score[r][c]), d = vec_load(&args->product[r][c]);
         vec slope = vec_set(1.0f);
         if (capped) {
@@ -102,13 +94,13 @@ cells_row(const bool plain, const struct dk_gradient_cells *args, size_t r)
         vec_store(&args->weight[r][c], weight);
         vec_store(&args->gradient[r][c], gradient);
     }
-    for (; c < DK_PANEL; c += LANES) {
+    for (; c < DK_PANEL; c += VEC_LANES) {
         vec_store(&args->weight[r][c], vec_set(0));
         vec_store(&args->gradient[r][c], vec_set(0));
     }
 }
 
-GRADIENT_FN void
+VEC_FN void
 cells_rows(const struct dk_gradient_cells *args)
 {
     if (args->keep == NULL && args->stay == NULL && args->bias == NULL && args->softcap == 0) {
@@ -125,12 +117,12 @@ cells_rows(const struct dk_gradient_cells *args)
 /* ------------------------------------------------------------------------- */
 
 /* Columns e .. e + count - 1, which are 'vecs' vectors, the last one perhaps cut short. */
-GRADIENT_FN void
+VEC_FN void
 sum_columns(const size_t rows, const size_t vecs, const bool down,
             const struct dk_gradient_sum *args, size_t e, size_t count)
 {
-    const size_t stride = args->value_stride, tail = count - (vecs - 1) * LANES;
-    const bool whole = tail == LANES;
+    const size_t stride = args->value_stride, tail = count - (vecs - 1) * VEC_LANES;
+    const bool whole = tail == VEC_LANES;
     const float *value = args->value + e, *weight = args->weight;
     vec sum[ROWS][VECS];
 
@@ -144,10 +136,10 @@ sum_columns(const size_t rows, const size_t vecs, const bool down,
         vec line[VECS];
         DK_UNROLL
         for (size_t v = 0; v < vecs; v++) {
-            line[v] = v + 1 < vecs || whole ? vec_load_any(value + v * LANES)
-                                            : vec_load_first(value + v * LANES, tail);
-            if (v * LANES % 16 == 0) /* once a cache line */
-                vec_prefetch(value + AHEAD_STEPS * stride + v * LANES);
+            line[v] = v + 1 < vecs || whole ? vec_load_any(value + v * VEC_LANES)
+                                            : vec_load_first(value + v * VEC_LANES, tail);
+            if (v * VEC_LANES % 16 == 0) /* once a cache line */
+                vec_prefetch(value + AHEAD_STEPS * stride + v * VEC_LANES);
         }
         if (down)
             vec_prefetch(weight + AHEAD_STEPS * STRIDE);
@@ -167,9 +159,9 @@ sum_columns(const size_t rows, const size_t vecs, const bool down,
         float *const output = args->output[r] + e;
         DK_UNROLL
         for (size_t v = 0; v < vecs; v++) {
-            float *const place = output + v * LANES;
+            float *const place = output + v * VEC_LANES;
             if (v + 1 < vecs || whole)
-                vec_store_any(place, vec_fma(factor, sum[r][v], vec_load_any(place)));
+                vec_store(place, vec_fma(factor, sum[r][v], vec_load_any(place)));
             else
                 vec_store_first(place, tail,
                                 vec_fma(factor, sum[r][v], vec_load_first(place, tail)));
@@ -177,17 +169,17 @@ sum_columns(const size_t rows, const size_t vecs, const bool down,
     }
 }
 
-GRADIENT_FN void
+VEC_FN void
 sum_rows(const size_t rows, const bool down, const struct dk_gradient_sum *args)
 {
     const size_t width = args->width;
     size_t e = 0;
 
-    for (; e + VECS * LANES <= width; e += VECS * LANES)
-        sum_columns(rows, VECS, down, args, e, VECS * LANES);
+    for (; e + VECS * VEC_LANES <= width; e += VECS * VEC_LANES)
+        sum_columns(rows, VECS, down, args, e, VECS * VEC_LANES);
     if (e == width)
         return;
-    switch ((width - e + LANES - 1) / LANES) {
+    switch ((width - e + VEC_LANES - 1) / VEC_LANES) {
     case 1: sum_columns(rows, 1, down, args, e, width - e); break;
     case 2: sum_columns(rows, VECS < 2 ? VECS : 2, down, args, e, width - e); break;
     case 3: sum_columns(rows, VECS < 3 ? VECS : 3, down, args, e, width - e); break;
@@ -197,7 +189,7 @@ sum_rows(const size_t rows, const bool down, const struct dk_gradient_sum *args)
 
 /* A function of its own for each number of rows, or compilers take minutes. */
 #define SUM_OF(rows)                                                                               \
-    static GRADIENT_TARGET void sum_##rows(const struct dk_gradient_sum *args)                     \
+    static VEC_TARGET void sum_##rows(const struct dk_gradient_sum *args)                          \
     {                                                                                              \
         if (args->down)                                                                            \
             sum_rows(rows, true, args);                                                            \

@@ -1,18 +1,9 @@
 /* gradient_neon.c - attention backwards for Neon: 24 registers of sums, 6 rows x 16 columns */
 #include "kernel/neon/kernels_neon.h"
+#include "kernel/neon/vec_neon.h"
 #include "kernel/neon/vector_neon.h"
 
-#define GRADIENT_TARGET
-#define VEC_FN DK_INLINE
-
-enum { LANES = 4, VECS = 4 };
-typedef float32x4_t vec;
-
-VEC_FN vec
-vec_load(const float *from)
-{
-    return vld1q_f32(from);
-}
+enum { VECS = 4 };
 
 VEC_FN vec
 vec_load_any(const float *from)
@@ -24,107 +15,6 @@ VEC_FN vec
 vec_load_first(const float *from, size_t count)
 {
     return dk_load_first_neon(from, count);
-}
-
-VEC_FN void
-vec_store(float *to, vec a)
-{
-    vst1q_f32(to, a);
-}
-
-VEC_FN void
-vec_store_any(float *to, vec a)
-{
-    vst1q_f32(to, a);
-}
-
-VEC_FN void
-vec_store_first(float *to, size_t count, vec a)
-{
-    float lane[4];
-
-    vst1q_f32(lane, a);
-    for (size_t i = 0; i < count && i < 4; i++)
-        to[i] = lane[i];
-}
-
-VEC_FN vec
-vec_set(float a)
-{
-    return vdupq_n_f32(a);
-}
-
-VEC_FN vec
-vec_add(vec a, vec b)
-{
-    return vaddq_f32(a, b);
-}
-
-VEC_FN vec
-vec_sub(vec a, vec b)
-{
-    return vsubq_f32(a, b);
-}
-
-VEC_FN vec
-vec_mul(vec a, vec b)
-{
-    return vmulq_f32(a, b);
-}
-
-VEC_FN vec
-vec_div(vec a, vec b)
-{
-    return vdivq_f32(a, b);
-}
-
-VEC_FN vec
-vec_fma(vec a, vec b, vec c)
-{
-    return vfmaq_f32(c, a, b);
-}
-
-VEC_FN vec
-vec_fnma(vec a, vec b, vec c)
-{
-    return vfmsq_f32(c, a, b);
-}
-
-VEC_FN vec
-vec_larger(vec a, vec b)
-{
-    return vbslq_f32(vcgtq_f32(a, b), a, b);
-}
-
-VEC_FN vec
-vec_smaller(vec a, vec b)
-{
-    return vbslq_f32(vcltq_f32(a, b), a, b);
-}
-
-VEC_FN vec
-vec_abs(vec a)
-{
-    return vabsq_f32(a);
-}
-
-VEC_FN vec
-vec_with_sign(vec a, vec s)
-{
-    return vbslq_f32(vdupq_n_u32(0x80000000), s, a);
-}
-
-VEC_FN vec
-vec_round(vec a)
-{
-    return vrndnq_f32(a);
-}
-
-VEC_FN vec
-vec_scale(vec a, vec n)
-{
-    const int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
-    return vmulq_f32(a, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
 }
 
 VEC_FN bool
