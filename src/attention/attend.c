@@ -258,14 +258,17 @@ pack_queries(const struct work *work, const struct room *room, const struct unit
 
     for (size_t r = 0; r < unit->rows; r++) {
         float *const packed = room->queries + r * problem->dim;
-        dk_source_widen(work->kernels, problem->options.store,
-                        (const char *)problem->q +
-                            size * dk_attention_row(problem, &problem->options.query,
-                                                    &unit->visible.entry, unit->key_head,
-                                                    unit->row + r),
-                        problem->dim, packed);
+        const void *const from = (const char *)problem->q +
+                                 size * dk_attention_row(problem, &problem->options.query,
+                                                         &unit->visible.entry, unit->key_head,
+                                                         unit->row + r);
+        const float *row = from;
+        if (problem->options.store != DOTK_STORE_F32) {
+            dk_source_widen(work->kernels, problem->options.store, from, problem->dim, packed);
+            row = packed;
+        }
         for (size_t d = 0; d < problem->dim; d++)
-            packed[d] *= factor;
+            packed[d] = row[d] * factor;
     }
 }
 

@@ -255,7 +255,7 @@ dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
 {
     const double ln_2 = 0.69314718055994530942, base_2 = sink / ln_2;
     float factor = 1 / answer->sum;
-    double log_sum = answer->max + log2((double)answer->sum);
+    double most = answer->max, sum = answer->sum;
 
     if (answer->max == -INFINITY) {
         memset(out, 0, width * sizeof *out);
@@ -264,16 +264,15 @@ dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
         return;
     }
     if (sink != -INFINITY) {
-        const double most = base_2 > answer->max ? base_2 : answer->max;
+        most = base_2 > answer->max ? base_2 : answer->max;
         const double seen = exp2(answer->max - most);
-        const double sum = answer->sum * seen + exp2(base_2 - most);
+        sum = answer->sum * seen + exp2(base_2 - most);
         factor = (float)(seen / sum);
-        log_sum = most + log2(sum);
     }
     factor *= boost;
     /* + 0 makes +0 of -0: whether a masked key's 0 * v was added must not show. */
     for (size_t e = 0; e < width; e++)
         out[e] = output[e] * factor + 0.0f;
     if (lse != NULL)
-        *lse = (float)(log_sum * ln_2);
+        *lse = (float)((most + log2(sum)) * ln_2);
 }
