@@ -65,6 +65,28 @@ typedef struct dotk_attention_stats {
     const char *kernel; /* static text: the kernel that ran, "-" for none                      */
 } dotk_attention_stats;
 
+/*
+ * What became of one block of keys for one query: 256 keys, 64 where D is above 1,024. Scores are
+ * made in tiles of up to 6 queries (of the heads that share keys) by 64 keys, and a tile of which
+ * no query sees a key is skipped.
+ */
+typedef struct dotk_attention_step {
+    size_t key, keys; /* the block: keys key .. key + keys - 1                                 */
+    uint32_t weighed; /* bit t: scores of the tile with keys key + 64 t .. were made; 0: none  */
+    float maximum;    /* after it, of the chunk of 1,024 keys so far: the running maximum, a   */
+                      /* multiple of log(2), at most 8 log(2) below the largest score, or      */
+                      /* -INFINITY ...                                                         */
+    float sum;        /* ... and the running sum of e^(score - maximum)                        */
+} dotk_attention_step;
+
+/* One query to follow through a call. */
+typedef struct dotk_attention_watch {
+    size_t entry, head, query;  /* of which batch entry (or sequence) and head, which query    */
+    size_t capacity;            /* room in steps                                               */
+    dotk_attention_step *steps; /* (capacity): receives a step for each block of keys          */
+    size_t count;               /* receives how many blocks there are, room or not             */
+} dotk_attention_watch;
+
 typedef struct dotk_attention_shape {
     size_t batch, heads, queries, keys; /* B, H, L, S: any of them may be 0                   */
     size_t width;                       /* D, 1 .. 65536                                      */
@@ -128,6 +150,8 @@ typedef struct dotk_attention_options {
     dotk_layout bias_layout; /* its strides; 0: the same for all of that axis              */
     const float *slopes;     /* NULL, or (H): ALiBi                                        */
     const float *sinks;      /* NULL, or (H): logits that take weight and have no value    */
+
+    dotk_attention_watch *watch; /* NULL, or a query to follow; only forward looks at it   */
 } dotk_attention_options;
 
 /* clang-format off */
@@ -135,7 +159,7 @@ typedef struct dotk_attention_options {
     {                                                                                              \
         sizeof(dotk_attention_options), 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, NULL,    \
         DOTK_STORE_F32, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, NULL, {0, 0, 0}, NULL,              \
-        0, NULL, NULL, 0, 0, 0, NULL, {0, 0, 0}, NULL, NULL                                        \
+        0, NULL, NULL, 0, 0, 0, NULL, {0, 0, 0}, NULL, NULL, NULL                                  \
     }
 /* clang-format on */
 

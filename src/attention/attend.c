@@ -23,6 +23,7 @@
 
 #include "attention/source.h"
 #include "attention/visible.h"
+#include "attention/watch.h"
 
 #define LOG2_E 1.44269504088896340736
 
@@ -287,6 +288,23 @@ wanted_panels(const struct unit *unit, size_t key, size_t count)
     return wanted;
 }
 
+/* After a block: where the query that is followed has got to, if the unit has it. */
+static void
+watch_block(const struct work *work, const struct room *room, const struct unit *unit,
+            const struct dk_attend_block *block, float *output)
+{
+    struct dk_attend_answer answers[DK_ATTEND_ROWS];
+    size_t row;
+
+    if (!dk_watch_holds(work->problem, unit->entry, unit->key_head, unit->row, unit->rows, &row))
+        return;
+    const struct dk_attend_tile tile = tile_at(work, room, unit, (row - unit->row) / DK_ATTEND_ROWS,
+                                               output);
+    dk_attend_take(&tile, answers);
+    dk_watch_step(work->problem, block->key / work->source.block, &unit->visible.mask, &tile,
+                  block->key, block->count, &answers[row - tile.row]);
+}
+
 /* The answers of a unit over one chunk. */
 static void
 attend_chunk(const struct work *work, struct room *room, const struct unit *unit, size_t chunk,
@@ -320,6 +338,8 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
             dk_source_prefetch(&work->source, &room->source, &unit->visible.entry, unit->entry,
                                unit->key_head, next, dk_min(next + step, unit->span.end), t, tiles);
         }
+        if (work->plan->watch)
+            watch_block(work, room, unit, &block, out.output);
     }
     for (size_t t = 0; t < tiles; t++) {
         const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);

@@ -17,6 +17,7 @@ struct dk_attend_plan {
     size_t units; /* of the whole call               */
     size_t chunks;
     bool split; /* path "chunks" */
+    bool watch; /* options->watch is wanted */
 };
 
 /* The plan for up to 'slots' threads. */

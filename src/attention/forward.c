@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "attention/source.h"
 #include "attention/visible.h"
+#include "attention/watch.h"
 #include "platform/clock.h"
 
 /* No query sees a key: zeros, and a log-sum-exp of the sink, if there is one. */
@@ -60,13 +62,18 @@ check_forward(struct dk_attention *problem, const void *q, const void *k, const 
 dotk_status
 dk_attention_run(struct dk_call *call, const struct dk_attention *problem, double start)
 {
-    const struct dk_attend_plan plan = dk_attend_plan(problem, call->kernels, call->slots);
+    struct dk_attend_plan plan = dk_attend_plan(problem, call->kernels, call->slots);
     dotk_status status = DOTK_OK;
 
-    if (plan.units == 0)
+    plan.watch = problem->options.watch != NULL;
+    if (plan.watch)
+        status = dk_watch_begin(problem, dk_source(problem, call->kernels, 0, false).block);
+    if (status == DOTK_OK && plan.units == 0)
         store_nothing(problem);
-    else
+    else if (status == DOTK_OK)
         status = dk_attend_run(call, problem, &plan);
+    if (status == DOTK_OK && plan.watch)
+        dk_watch_end(problem);
     if (status == DOTK_OK && problem->options.stats != NULL)
         *problem->options.stats = (dotk_attention_stats){
             .pairs = dk_visible_pairs(problem),
