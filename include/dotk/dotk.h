@@ -13,6 +13,7 @@
 #include <dotk/io.h>
 #include <dotk/linear_attention.h>
 #include <dotk/machine.h>
+#include <dotk/multihead.h>
 #include <dotk/rotary.h>
 #include <dotk/search.h>
 #include <dotk/vector.h>
