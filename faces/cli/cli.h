@@ -307,6 +307,7 @@ int verb_dense(const struct cli_args *args);
 int verb_vector(const struct cli_args *args);
 int verb_inspect(const struct cli_args *args);
 int verb_convert(const struct cli_args *args);
+int verb_explain(const struct cli_args *args);
 int verb_bench(const struct cli_args *args);
 
 #endif /* DOTK_CLI_H */

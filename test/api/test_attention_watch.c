@@ -151,6 +151,24 @@ test_masks_and_biases(void **state)
     check_watch(&p, 10);
 }
 
+/* Each row of the mask is its own, so only its bits tell that none of a tile's keys counts. */
+static void
+test_mask_of_rows(void **state)
+{
+    uint8_t *const mask = calloc(L, S);
+
+    (void)state;
+    assert_non_null(mask);
+    struct problem p = make(7, B, H, L, S, D, E);
+    for (size_t i = 0; i < (size_t)L * S; i++)
+        mask[i] = i % S % 640 < 300 && i % 7 < 3;
+    p.shape.key_heads = G;
+    p.options.mask = mask;
+    p.options.mask_layout.row = S;
+    check_watch(&p, 15);
+    free(mask);
+}
+
 /* Few queries: chunks are tasks of their own. Rows end within the tile. */
 static void
 test_chunks_apart(void **state)
@@ -220,6 +238,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps_are_what_happens),
         cmocka_unit_test(test_masks_and_biases),
+        cmocka_unit_test(test_mask_of_rows),
         cmocka_unit_test(test_chunks_apart),
         cmocka_unit_test(test_room),
     };
