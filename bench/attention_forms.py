@@ -9,8 +9,8 @@ import sys
 import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from library import (AttentionBlocks, AttentionOptions, AttentionShape, AttentionStats, Layout,
-                     constant, options)
+from library import (AddOptions, AttentionBlocks, AttentionOptions, AttentionShape, AttentionStats,
+                     CacheOptions, Gradients, Layout, constant, options)
 
 HEADS = 12
 NAMES = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -18,6 +18,7 @@ STORES = {dtype: constant("DOTK_STORE_" + name.upper()) for dtype, name in NAMES
 DECODED = (32, 8, 32768, 128)    # query heads, key heads, keys, width
 LONG, WINDOW, DENSITY, BLOCK = 16384, 256, 0.10, 64
 ROUNDING = 1e-5                  # of the largest value: how far two f32 answers may be apart
+GRADIENT_ROUNDING = 1e-4         # gradients are sums over all queries or keys
 
 
 def tensors(length, width, heads=HEADS, batch=1, dtype=torch.float32):
@@ -53,25 +54,69 @@ class Call:
         if self.call(*self.arguments) != 0:
             sys.exit(f"{self.function}: {self.library.library.dotk_last_message().decode()}")
 
-    def flop(self, each=4):
-        """What the answer takes: 'each' a dimension and pair that is not masked."""
+    def flop(self):
+        """What the answer takes: 4 a dimension and pair that is not masked."""
         stats = AttentionStats()
         self.options.stats = ctypes.addressof(stats)
         self()
         self.options.stats = None
-        return each * self.shape.width * stats.pairs
+        return 4 * self.shape.width * stats.pairs
+
+
+class Cached(Call):
+    """The same by dotk_cache_forward, keys and values (1, G, S, D) having been added to a cache."""
+
+    function = "dotk_cache_forward"
+
+    def passed(self, q, k, v):
+        self.cache, self.sequence = ctypes.c_void_p(), ctypes.c_void_p()
+        heads, keys, width = k.shape[1:]
+        store = STORES[q.dtype]
+        self.library.call("dotk_cache_create", ctypes.c_size_t(heads), ctypes.c_size_t(width),
+                          ctypes.byref(options(CacheOptions, store=store)), ctypes.byref(self.cache))
+        self.library.call("dotk_sequence_create", self.cache, ctypes.byref(self.sequence))
+        self.library.call("dotk_sequence_add", self.context, self.sequence, ctypes.c_size_t(keys),
+                          address(k), address(v), ctypes.byref(options(AddOptions, store=store)))
+        return (self.context, ctypes.c_size_t(1), ctypes.byref(self.sequence), None,
+                ctypes.c_size_t(q.shape[1]), address(q), ctypes.byref(self.options),
+                address(self.out), address(self.lse))
+
+    def close(self):
+        self.library.library.dotk_sequence_destroy(self.sequence)
+        self.library.library.dotk_cache_destroy(self.cache)
+
+
+class Backward(Call):
+    """dotk_attention_backward, of the output and log-sum-exp of a forward call."""
+
+    function = "dotk_attention_backward"
+
+    def passed(self, q, k, v):
+        forward = super().passed(q, k, v)
+        self.library.call(Call.function, *forward)
+        self.gradients = [torch.empty_like(x) for x in (q, k, v)]
+        self.d_out = torch.randn(self.out.shape, generator=torch.Generator().manual_seed(4)).to(
+            q.dtype)
+        self.written = options(Gradients, **{name: x.data_ptr() for name, x in
+                                             zip("qkv", self.gradients)})
+        return (*forward, address(self.d_out), ctypes.byref(self.written))
 
 
 def address(tensor):
     return ctypes.c_void_p(tensor.data_ptr())
 
 
+def far(ours, theirs):
+    """How far two arrays are apart at most, in terms of the largest value."""
+    return float(f"{((ours - theirs).abs().max() / theirs.abs().max()).item():.2g}")
+
+
 def check(what, ours, theirs):
     """Ends the run unless two answers in f32 are within rounding; returns how far they are apart."""
-    apart = ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1)).item()
+    apart = far(ours, theirs)
     if not apart <= ROUNDING:
         sys.exit(f"beside_torch.py: {what}: dotk and torch are {apart:.2g} apart")
-    return float(f"{apart:.2g}")
+    return apart
 
 
 def check_rounded(what, ours, theirs, q, k, v, **chosen):
@@ -145,6 +190,39 @@ def bf16(bench):
     yield beside(bench, "bf16", "causal", q, k, v, Call(bench, q, k, v, causal=1), is_causal=True)
 
 
+def backward(bench):
+    """Gradients alone: five products where forward has two."""
+    cases = [(512, 64, 0)] if bench.quick else \
+        [(512, 64, 0), (1024, 64, 0), (2048, 64, 0), (2048, 64, 1), (2048, 128, 0)]
+    for dtype, store in NAMES.items():
+        for length, width, causal in cases if store == "f32" else cases[-1:]:
+            q, k, v = tensors(length, width, dtype=dtype)
+            flop = Call(bench, q, k, v, causal=causal).flop() * 5 // 2
+            ours = Backward(bench, q, k, v, causal=causal)
+            inputs = [x.requires_grad_() for x in (q, k, v)]
+            out = sdpa(*inputs, is_causal=bool(causal))
+
+            def theirs():
+                return torch.autograd.grad(out, inputs, ours.d_out, retain_graph=True)
+            what = named(q) + (" causal" if causal else "") + f" {store}"
+            ours()
+            apart = [far(mine, other) for mine, other in zip(ours.gradients, theirs())]
+            if store == "bf16":
+                apart = gradients_off(ours, inputs, theirs(), bool(causal))
+            if not max(apart) <= (GRADIENT_ROUNDING if store == "f32" else 2):
+                sys.exit(f"beside_torch.py: backward, {what}: gradients are {max(apart):.2g} apart")
+            yield bench.case("backward", what, {"dotk": ours, "torch": theirs}, store, flop=flop,
+                             apart=max(apart))
+
+
+def gradients_off(ours, inputs, theirs, causal):
+    """bf16: how far our gradients are from those in f32, in terms of how far theirs are."""
+    wide = [x.detach().float().requires_grad_() for x in inputs]
+    exact = torch.autograd.grad(sdpa(*wide, is_causal=causal), wide, ours.d_out.float())
+    return [far(mine.float(), e) / far(other.float(), e)
+            for mine, other, e in zip(ours.gradients, theirs, exact)]
+
+
 def decode(bench):
     heads, key_heads, keys, width = DECODED
     if bench.quick:
@@ -158,13 +236,18 @@ def decode(bench):
                   "torch, heads repeated ahead": lambda: sdpa(q, *repeated),
                   "torch, grouped heads as rows": lambda: sdpa(rows, k, v)}
         ours, what = Call(bench, q, k, v), f"{named(q, k)} G{key_heads} {name}"
+        cached = Cached(bench, q, k, v)
         ours()
+        cached()
+        if not torch.equal(ours.out, cached.out):
+            sys.exit(f"beside_torch.py: {what}: the cache and plain arrays have different bits")
         answers = [run().reshape(q.shape) for run in theirs.values()]
         apart = [check(what, ours.out, answer) for answer in answers] if name == "f32" else \
             check_rounded(what, ours.out, answers[0], q, *repeated)
         read = 2 * k.numel() * k.element_size()
-        yield bench.case("decode", what, {"dotk": ours, **theirs}, name, read, flop=ours.flop(),
-                         bytes=read, apart=apart)
+        yield bench.case("decode", what, {"dotk": cached, "dotk, plain arrays": ours, **theirs}, name,
+                         read, flop=ours.flop(), bytes=read, apart=apart)
+        cached.close()
 
 
 def sparse(bench):
@@ -224,4 +307,5 @@ def dropout(bench):
         yield bench.case("dropout", named(q), runs, flop=ours.flop(), bytes=peaks)
 
 
-FORMS = {form.__name__: form for form in (forward, short, mask, bf16, decode, sparse, dropout)}
+FORMS = {form.__name__: form for form in (forward, short, mask, bf16, backward, decode,
+                                                 sparse, dropout)}

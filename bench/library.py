@@ -14,7 +14,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include" / "dotk"
 HEADERS = re.sub(r"/\*.*?\*/", "", "".join((INCLUDE / name).read_text() for name in (
-    "base.h", "search.h", "attention.h", "machine.h")), flags=re.DOTALL)
+    "base.h", "search.h", "attention.h", "cache.h", "machine.h")), flags=re.DOTALL)
 TYPES = {"size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32,
          "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,
          "float": ctypes.c_float}
@@ -48,8 +48,11 @@ SearchParams = structure("dotk_search_params")
 MachineOptions = structure("dotk_machine_options")
 Reading = structure("dotk_machine_reading")
 GenerateOptions = structure("dotk_generate_options")
+Gradients = structure("dotk_attention_gradients")
 AttentionShape = structure("dotk_attention_shape")
 AttentionOptions = structure("dotk_attention_options")
+CacheOptions = structure("dotk_cache_options")
+AddOptions = structure("dotk_sequence_add_options")
 AttentionStats = structure("dotk_attention_stats")
 AttentionBlocks = structure("dotk_attention_blocks")
 
