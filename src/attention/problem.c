@@ -211,6 +211,13 @@ check_starts(const char *name, const size_t *starts, size_t sequences, const cha
     return DOTK_OK;
 }
 
+/* How many parts of 'size', the last of them shorter, make up 'total'. */
+static size_t
+cut(size_t total, size_t size)
+{
+    return total == 0 ? 0 : (total - 1) / size + 1;
+}
+
 static dotk_status
 describe_entries(struct dk_attention *out)
 {
@@ -254,8 +261,35 @@ describe_entries(struct dk_attention *out)
                            e, (long long)entry.window.offset, entry.queries, keys);
     }
     if (options->blocks != NULL && options->blocks->rows != 0)
-        out->block_rows = (longest + options->blocks->rows - 1) / options->blocks->rows;
+        out->block_rows = cut(longest, options->blocks->rows);
     return status;
+}
+
+/* The lists of 'rows' rows of blocks, from starts[first] on; 'most' columns cover the keys. */
+static dotk_status
+check_block_list(const dotk_attention_blocks *blocks, size_t first, size_t rows, size_t most)
+{
+    const size_t *const starts = blocks->starts + first;
+
+    for (size_t i = 0; i < rows; i++) { /* all of them, before a column is looked at */
+        if (starts[i + 1] < starts[i])
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->blocks->starts[%zu] is %zu, below the %zu before it",
+                           first + i + 1, starts[i + 1], starts[i]);
+    }
+    if (starts[rows] > starts[0] && blocks->columns == NULL)
+        return dk_fail(DOTK_BAD_ARGUMENT, "options->blocks->columns is NULL: pass the lists");
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t c = starts[i]; c < starts[i + 1]; c++) {
+            if (blocks->columns[c] >= most ||
+                (c > starts[i] && blocks->columns[c] <= blocks->columns[c - 1]))
+                return dk_fail(DOTK_BAD_ARGUMENT,
+                               "options->blocks->columns[%zu] is %zu: ascending within a row of "
+                               "blocks, below the %zu that cover the keys",
+                               c, blocks->columns[c], most);
+        }
+    }
+    return DOTK_OK;
 }
 
 static dotk_status
@@ -271,24 +305,11 @@ check_blocks(const struct dk_attention *problem)
     if (blocks->starts == NULL)
         return dk_fail(DOTK_BAD_ARGUMENT, "options->blocks->starts is NULL: pass the lists");
     const size_t rows = problem->block_rows, lists = blocks->per_head ? problem->heads : 1;
-    const size_t most = (problem->keys + blocks->cols - 1) / blocks->cols;
-    for (size_t i = 0; i < lists * rows; i++) {
-        const size_t at = i / rows * (rows + 1) + i % rows;
-        const size_t first = blocks->starts[at], last = blocks->starts[at + 1];
-        if (last < first)
-            return dk_fail(DOTK_BAD_ARGUMENT,
-                           "options->blocks->starts[%zu] is %zu, below the %zu before it", at + 1,
-                           last, first);
-        if (last > first && blocks->columns == NULL)
-            return dk_fail(DOTK_BAD_ARGUMENT, "options->blocks->columns is NULL: pass the lists");
-        for (size_t c = first; c < last; c++) {
-            if (blocks->columns[c] >= most ||
-                (c > first && blocks->columns[c] <= blocks->columns[c - 1]))
-                return dk_fail(DOTK_BAD_ARGUMENT,
-                               "options->blocks->columns[%zu] is %zu: ascending within a row of "
-                               "blocks, below the %zu that cover the keys",
-                               c, blocks->columns[c], most);
-        }
+    const size_t most = cut(problem->keys, blocks->cols);
+    for (size_t list = 0; list < lists; list++) {
+        const dotk_status status = check_block_list(blocks, list * (rows + 1), rows, most);
+        if (status != DOTK_OK)
+            return status;
     }
     return DOTK_OK;
 }

@@ -163,9 +163,9 @@ key_counts(const struct problem *p, const struct place *place, size_t b, size_t 
     const int64_t position = (int64_t)(i - place->query) + place->offset;
     if (o->causal && key > position)
         return false;
-    if (o->has_window && o->window_left != -1 && key < position - o->window_left)
+    if (o->has_window && o->window_left != -1 && position - key > o->window_left)
         return false;
-    if (o->has_window && o->window_right != -1 && key > position + o->window_right)
+    if (o->has_window && o->window_right != -1 && key - position > o->window_right)
         return false;
     const dotk_layout *const at = &o->mask_layout;
     if (o->mask != NULL && o->mask[b * at->batch + h * at->head + i * at->row + j] == 0)
