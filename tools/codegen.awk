@@ -53,7 +53,7 @@ END {
             continue
         multiplies = fetches = stack = 0
         for (line = first[i]; line <= last[i]; line++) {
-            if (code[line] ~ /vfn?m(add|sub)[0-9]*[ps]s|vpdpbusd|vpmaddwd/)
+            if (code[line] ~ /vfn?m(add|sub)[0-9]*[ps]s|vpdpbusd|vpmaddwd|vdpbf16ps/)
                 multiplies++
             if (code[line] ~ /prefetch/)
                 fetches++

@@ -102,8 +102,9 @@ dk_attend_plan(const struct dk_attention *problem, const struct dk_kernels *kern
         return (struct dk_attend_plan){
             .path = "empty", .kernel = "-", .why = "no query has a key to attend to"};
 
+    const struct dk_softmax_v_kernels *const softmax_v = dk_source_kernels(problem, kernels);
     const double row_flop = 2.0 * (double)most.seen * (double)(problem->dim + problem->width);
-    const double task_flop = kernels->softmax_v->flop_per_ms * TASK_MS;
+    const double task_flop = softmax_v->flop_per_ms * TASK_MS;
     const size_t row_bytes = (problem->dim + 2 * padded(problem->width) + 32) * sizeof(float);
     size_t rows = dk_max(DK_ATTEND_ROWS, UNIT_BYTES / row_bytes / DK_ATTEND_ROWS * DK_ATTEND_ROWS);
 
@@ -120,7 +121,7 @@ dk_attend_plan(const struct dk_attention *problem, const struct dk_kernels *kern
     const bool split = chunks > 1 && (idle || lengthy);
     return (struct dk_attend_plan){
         .path = split ? "chunks" : "rows",
-        .kernel = kernels->softmax_v->name,
+        .kernel = softmax_v->name,
         .why = !split ? (idle ? "the keys are too few to share" : "enough queries for every thread")
                : idle ? "fewer groups of queries than threads"
                       : "tasks over all keys would take too long to cancel",
@@ -143,7 +144,7 @@ struct answers {
 
 /* What one thread works in. */
 struct room {
-    float *queries; /* (rows, dim) */
+    float *queries; /* (rows, words) */
     struct dk_softmax_rows *softmax;
     struct dk_source_room source;
     float (*weight)[DK_ATTEND_BLOCK];
@@ -234,7 +235,7 @@ tile_at(const struct work *work, const struct room *room, const struct unit *uni
 {
     const size_t first = t * DK_ATTEND_ROWS;
     return (struct dk_attend_tile){
-        .query = room->queries + first * work->problem->dim,
+        .query = room->queries + first * work->source.words,
         .row = unit->row + first,
         .rows = dk_min(DK_ATTEND_ROWS, unit->rows - first),
         .softmax = &room->softmax[t],
@@ -249,7 +250,7 @@ tiles_of(const struct unit *unit)
     return (unit->rows + DK_ATTEND_ROWS - 1) / DK_ATTEND_ROWS;
 }
 
-/* The unit's queries, multiplied. */
+/* The unit's queries as words; floats are multiplied. */
 static void
 pack_queries(const struct work *work, const struct room *room, const struct unit *unit)
 {
@@ -258,12 +259,17 @@ pack_queries(const struct work *work, const struct room *room, const struct unit
     const size_t size = dk_attention_size(problem);
 
     for (size_t r = 0; r < unit->rows; r++) {
-        float *const packed = room->queries + r * problem->dim;
+        float *const packed = room->queries + r * work->source.words;
         const void *const from = (const char *)problem->q +
                                  size * dk_attention_row(problem, &problem->options.query,
                                                          &unit->visible.entry, unit->key_head,
                                                          unit->row + r);
         const float *row = from;
+        if (work->source.softmax_v->pairs) {
+            packed[work->source.words - 1] = 0; /* the last pair may be half a pair */
+            memcpy(packed, from, problem->dim * size);
+            continue;
+        }
         if (problem->options.store != DOTK_STORE_F32) {
             dk_source_widen(work->kernels, problem->options.store, from, problem->dim, packed);
             row = packed;
@@ -300,7 +306,7 @@ watch_block(const struct work *work, const struct room *room, const struct unit 
         return;
     const struct dk_attend_tile tile = tile_at(work, room, unit, (row - unit->row) / DK_ATTEND_ROWS,
                                                output);
-    dk_attend_take(&tile, answers);
+    dk_attend_take(work->source.softmax_v, &tile, answers);
     dk_watch_step(work->problem, block->key / work->source.block, &unit->visible.mask, &tile,
                   block->key, block->count, &answers[row - tile.row]);
 }
@@ -324,6 +330,7 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
         struct dk_attend_block block = {
             .mask = &unit->visible.mask,
             .bias = dk_attention_has_bias(problem) ? &unit->bias : NULL,
+            .scale = (float)(problem->scale * LOG2_E),
             .softcap = (float)(problem->options.softcap * LOG2_E),
             .dropout = problem->options.dropout > 0 ? &unit->dropout : NULL,
         };
@@ -334,7 +341,7 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
                        unit->key_head, key, dk_min(step, end - key), wanted, &block);
         for (size_t t = 0; t < tiles; t++) {
             const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
-            dk_attend_block(work->kernels->softmax_v, &tile, &block, room->weight);
+            dk_attend_block(work->source.softmax_v, &tile, &block, room->weight);
             dk_source_prefetch(&work->source, &room->source, &unit->visible.entry, unit->entry,
                                unit->key_head, next, dk_min(next + step, unit->span.end), t, tiles);
         }
@@ -343,7 +350,7 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
     }
     for (size_t t = 0; t < tiles; t++) {
         const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
-        dk_attend_take(&tile, out.row + t * DK_ATTEND_ROWS);
+        dk_attend_take(work->source.softmax_v, &tile, out.row + t * DK_ATTEND_ROWS);
     }
 }
 
@@ -466,7 +473,7 @@ alloc_room(struct dk_call *call, const struct work *work, struct room *room)
     const struct dk_attention *const problem = work->problem;
     const size_t rows = work->plan->rows;
 
-    room->queries = dk_call_alloc(call, rows * problem->dim, sizeof *room->queries);
+    room->queries = dk_call_alloc(call, rows * work->source.words, sizeof *room->queries);
     room->softmax = dk_call_alloc(call, rows / DK_ATTEND_ROWS, sizeof *room->softmax);
     room->weight = dk_call_alloc(call, DK_ATTEND_ROWS, sizeof *room->weight);
     room->wide = NULL;
@@ -540,7 +547,8 @@ dk_attend_run(struct dk_call *call, const struct dk_attention *problem,
         .problem = problem,
         .kernels = call->kernels,
         .plan = plan,
-        .source = dk_source(problem, call->kernels, most_of(problem).keys, !plan->split),
+        .source = dk_source(problem, call->kernels, dk_source_kernels(problem, call->kernels),
+                            most_of(problem).keys, !plan->split),
         .stride = padded(problem->width),
         .dropout = dk_dropout(problem->options.seed, problem->options.dropout),
     };

@@ -1,9 +1,9 @@
 /*
  * cached.c - blocks of keys and values out of a cache's pages
  *
- * Panels and rows of f32 are read where they lie when a block lies on one page, which it always
- * does when pages have a multiple of 256 keys. Else they are copied, or widened, panel by panel
- * into the thread's room.
+ * Panels and rows of words that the kernels multiply (f32, or pairs of bf16) are read where they
+ * lie when a block lies on one page, which it always does when pages have a multiple of 256 keys.
+ * Else they are copied, or widened, panel by panel into the thread's room.
  */
 #include "attention/cached.h"
 
@@ -37,26 +37,42 @@ values_of(const dotk_cache *cache, const struct piece *piece)
            piece->place * cache->value_stride * dk_store_bytes(cache->store);
 }
 
+/* Whether the pages hold words that the kernels multiply. */
+static bool
+holds_words(const struct dk_source *source)
+{
+    return source->problem->cached->cache->store == DOTK_STORE_F32 || source->softmax_v->pairs;
+}
+
+/* Rows of words that 'count' values take. */
+static size_t
+value_rows(const struct dk_source *source, size_t count)
+{
+    return source->softmax_v->pairs ? (count + 1) / 2 : count;
+}
+
 bool
 dk_cached_alloc(struct dk_call *call, const struct dk_source *source, struct dk_source_room *room)
 {
     const dotk_cache *const cache = source->problem->cached->cache;
 
-    if (cache->store == DOTK_STORE_F32 && cache->page_keys % source->block == 0)
+    if (holds_words(source) && cache->page_keys % source->block == 0)
         return true;
-    room->panels = dk_call_alloc(call, source->block * cache->dim, sizeof *room->panels);
+    room->panels = dk_call_alloc(call, source->block * source->words, sizeof *room->panels);
     room->values = dk_call_alloc(call, source->block * cache->value_stride, sizeof *room->values);
     return room->panels != NULL && room->values != NULL;
 }
 
-/* A panel as f32. */
+/* A panel as words. */
 static void
-widen_panel(const struct dk_source *source, const struct piece *piece, float *out)
+take_panel(const struct dk_source *source, const struct piece *piece, float *out)
 {
     const dotk_cache *const cache = source->problem->cached->cache;
     const char *const panel = panel_of(cache, piece);
 
-    if (cache->store == DOTK_STORE_BF16) {
+    if (holds_words(source)) {
+        memcpy(out, panel, source->words * DK_PANEL * sizeof *out);
+    } else if (cache->store == DOTK_STORE_BF16) {
         const uint32_t *const pairs = (const uint32_t *)(const void *)panel;
         uint32_t *const bits = (uint32_t *)(void *)out;
         for (size_t d = 0; d < cache->dim; d += 2) {
@@ -79,15 +95,17 @@ widen_panel(const struct dk_source *source, const struct piece *piece, float *ou
     }
 }
 
-/* The first 'count' values of a panel of them, as f32, value_stride apart. */
+/* The first 'count' values of a panel of them, as words, value_stride apart. */
 static void
-widen_values(const struct dk_source *source, const struct piece *piece, size_t count, float *out)
+take_values(const struct dk_source *source, const struct piece *piece, size_t count, float *out)
 {
     const dotk_cache *const cache = source->problem->cached->cache;
     const char *const values = values_of(cache, piece);
     const size_t stride = cache->value_stride;
 
-    if (cache->store == DOTK_STORE_BF16) {
+    if (holds_words(source)) {
+        memcpy(out, values, value_rows(source, count) * stride * sizeof *out);
+    } else if (cache->store == DOTK_STORE_BF16) {
         const uint32_t *pairs = (const uint32_t *)(const void *)values;
         uint32_t *bits = (uint32_t *)(void *)out;
         for (size_t i = 0; i < count; i += 2, pairs += stride, bits += 2 * stride) {
@@ -119,20 +137,20 @@ dk_cached_load(const struct dk_source *source, struct dk_source_room *room, size
 
     block->key = key;
     block->count = count;
-    block->dim = cache->dim;
+    block->dim = source->words;
     block->width = cache->width;
     block->value_stride = cache->value_stride;
     memset(block->finite, -1, sizeof block->finite);
-    if (cache->store == DOTK_STORE_F32 && first.place + count <= cache->page_keys) {
+    if (holds_words(source) && first.place + count <= cache->page_keys) {
         block->panels = (const float *)(const void *)panel_of(cache, &first);
         block->value = (const float *)(const void *)values_of(cache, &first);
         return;
     }
     for (size_t i = 0; i < count; i += DK_PANEL) {
         const struct piece piece = piece_at(cached, index, key_head, key + i);
-        widen_panel(source, &piece, room->panels + i * cache->dim);
-        widen_values(source, &piece, dk_min(DK_PANEL, count - i),
-                     room->values + i * cache->value_stride);
+        take_panel(source, &piece, room->panels + i * source->words);
+        take_values(source, &piece, dk_min(DK_PANEL, count - i),
+                    room->values + value_rows(source, i) * cache->value_stride);
     }
     block->panels = room->panels;
     block->value = room->values;

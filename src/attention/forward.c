@@ -67,7 +67,7 @@ dk_attention_run(struct dk_call *call, const struct dk_attention *problem, doubl
 
     plan.watch = problem->options.watch != NULL;
     if (plan.watch)
-        status = dk_watch_begin(problem, dk_source(problem, call->kernels, 0, false).block);
+        status = dk_watch_begin(problem, dk_source_block(problem->dim));
     if (status == DOTK_OK && plan.units == 0)
         store_nothing(problem);
     else if (status == DOTK_OK)

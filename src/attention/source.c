@@ -1,4 +1,4 @@
-/* source.c - packs keys, widens what is not f32, prefetches what comes next */
+/* source.c - packs keys, widens what kernels do not multiply, prefetches what comes next */
 #include "attention/source.h"
 
 #include "attention/cached.h"
@@ -9,22 +9,40 @@ enum {
     KEPT_BYTES = 1 << 20, /* packed keys of a head that a thread keeps */
 };
 
+const struct dk_softmax_v_kernels *
+dk_source_kernels(const struct dk_attention *problem, const struct dk_kernels *kernels)
+{
+    const dotk_attention_options *const options = &problem->options;
+    const bool bf16 = options->store == DOTK_STORE_BF16 && options->key_scales == NULL &&
+                      options->value_scales == NULL &&
+                      (problem->cached == NULL || problem->cached->cache->store == options->store);
+    return bf16 ? kernels->softmax_v_bf16 : kernels->softmax_v;
+}
+
+size_t
+dk_source_block(size_t dim)
+{
+    return dim <= 1024 ? DK_ATTEND_BLOCK : DK_PANEL;
+}
+
 struct dk_source
-dk_source(const struct dk_attention *problem, const struct dk_kernels *kernels, size_t keys,
-          bool keep)
+dk_source(const struct dk_attention *problem, const struct dk_kernels *kernels,
+          const struct dk_softmax_v_kernels *softmax_v, size_t keys, bool keep)
 {
     struct dk_source source = {
         .problem = problem,
         .kernels = kernels,
-        .block = problem->dim <= 1024 ? DK_ATTEND_BLOCK : DK_PANEL,
+        .softmax_v = softmax_v,
+        .words = softmax_v->pairs ? problem->dim / 2 + problem->dim % 2 : problem->dim,
+        .block = dk_source_block(problem->dim),
     };
 
-    if (keep && problem->cached == NULL && keys <= KEPT_BYTES / sizeof(float) / problem->dim)
+    if (keep && problem->cached == NULL && keys <= KEPT_BYTES / sizeof(float) / source.words)
         source.kept_keys = dk_round_up(keys, DK_PANEL);
     return source;
 }
 
-/* Whether an array lies as the kernels read it. */
+/* Whether an array is f32, and so needs no room to widen it in. */
 static bool
 keys_are_f32(const struct dk_attention *problem)
 {
@@ -42,21 +60,22 @@ dk_source_alloc(struct dk_call *call, const struct dk_source *source, struct dk_
 {
     const struct dk_attention *const problem = source->problem;
     const size_t panels = dk_max(source->kept_keys, source->block);
+    const bool widen = !keys_are_f32(problem) && !source->softmax_v->pairs;
 
     *room = (struct dk_source_room){.head = SIZE_MAX};
     if (problem->cached != NULL)
         return dk_cached_alloc(call, source, room);
-    room->panels = dk_call_alloc(call, panels * problem->dim, sizeof *room->panels);
+    room->panels = dk_call_alloc(call, panels * source->words, sizeof *room->panels);
     if (source->kept_keys > 0) {
         room->packed = dk_call_alloc(call, source->kept_keys / DK_PANEL, sizeof *room->packed);
         if (room->packed == NULL)
             return false;
     }
-    if (!keys_are_f32(problem))
+    if (widen)
         room->rows = dk_call_alloc(call, DK_PANEL * problem->dim, sizeof *room->rows);
     if (!values_are_f32(problem) && problem->width > 0)
         room->values = dk_call_alloc(call, source->block * problem->width, sizeof *room->values);
-    return room->panels != NULL && (room->rows != NULL || keys_are_f32(problem)) &&
+    return room->panels != NULL && (room->rows != NULL || !widen) &&
            (room->values != NULL || values_are_f32(problem) || problem->width == 0);
 }
 
@@ -150,6 +169,11 @@ pack_panel(const struct dk_source *source, const struct dk_source_room *room,
     const float *rows = (const float *)(const void *)row_at(keys, first);
     size_t stride = keys->stride;
 
+    if (source->softmax_v->pairs) {
+        source->kernels->pairs->panel((const uint16_t *)(const void *)rows, stride, count,
+                                      keys->width, panel);
+        return;
+    }
     if (room->rows != NULL) {
         widen_rows(source, keys, first, count, room->rows);
         rows = room->rows;
@@ -182,7 +206,7 @@ dk_source_load(const struct dk_source *source, struct dk_source_room *room,
     const struct rows keys = keys_of(problem, entry, key_head);
     const struct rows values = values_of(problem, entry, key_head);
     const size_t head = index * problem->key_heads + key_head;
-    float *const panels = room->panels + (room->packed != NULL ? key * problem->dim : 0);
+    float *const panels = room->panels + (room->packed != NULL ? key * source->words : 0);
 
     if (room->packed != NULL && room->head != head) {
         memset(room->packed, 0, source->kept_keys / DK_PANEL * sizeof *room->packed);
@@ -193,18 +217,22 @@ dk_source_load(const struct dk_source *source, struct dk_source_room *room,
             continue;
         /* whole panels, as another unit may see more keys */
         pack_panel(source, room, &keys, j, dk_min(DK_PANEL, entry->window.length - j),
-                   panels + (j - key) * problem->dim);
+                   panels + (j - key) * source->words);
         if (room->packed != NULL)
             room->packed[j / DK_PANEL] = true;
     }
     block->key = key;
     block->count = count;
     block->panels = panels;
-    block->dim = problem->dim;
+    block->dim = source->words;
     block->width = problem->width;
     memset(block->finite, -1, sizeof block->finite);
     if (room->values != NULL) {
-        widen_rows(source, &values, key, count, room->values);
+        if (source->softmax_v->pairs)
+            source->kernels->pairs->values((const uint16_t *)(const void *)row_at(&values, key),
+                                           values.stride, count, values.width, room->values);
+        else
+            widen_rows(source, &values, key, count, room->values);
         block->value = room->values;
         block->value_stride = problem->width;
     } else {
@@ -241,8 +269,8 @@ dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *
     const struct rows values = values_of(problem, entry, key_head);
 
     if (room->packed != NULL && room->packed[dk_min(from, entry->window.length - 1) / DK_PANEL]) {
-        const size_t bytes = problem->dim * sizeof(float);
-        prefetch_rows((const char *)(room->panels + from * problem->dim), bytes, count, bytes);
+        const size_t bytes = source->words * sizeof(float);
+        prefetch_rows((const char *)(room->panels + from * source->words), bytes, count, bytes);
     } else {
         const struct rows keys = keys_of(problem, entry, key_head);
         prefetch_rows(row_at(&keys, from), keys.stride * keys.size, count, keys.width * keys.size);

@@ -1,10 +1,12 @@
 /*
- * source.h - keys and values as kernels read them: packed panels, and rows of f32
+ * source.h - keys and values as kernels read them: packed panels, and rows of words
  *
- * A thread packs the keys that it needs, widening those that are not f32, and keeps those of its
- * current head when they fit 1 MiB: packing them again for each unit would cost about 2 % of the
- * time. In return nothing is shared between threads, no thread waits for another's packing, and
- * memory does not grow with the number of heads or keys. Values of f32 are read where they lie.
+ * A word is a float, or a pair of bf16 where all is bf16 and the instruction set multiplies that
+ * (kernel/softmax_v.h); whatever else is not f32 is widened. A thread packs the keys that it needs
+ * and keeps those of its current head when they fit 1 MiB: packing them again for each unit would
+ * cost about 2 % of the time. In return nothing is shared between threads, no thread waits for
+ * another's packing, and memory does not grow with the number of heads or keys. Values of f32 are
+ * read where they lie.
  */
 #ifndef DOTK_ATTENTION_SOURCE_H
 #define DOTK_ATTENTION_SOURCE_H
@@ -15,22 +17,34 @@
 struct dk_source {
     const struct dk_attention *problem;
     const struct dk_kernels *kernels;
-    size_t block;     /* keys of a block: a matter of the dimension alone, so that bits are */
+    const struct dk_softmax_v_kernels *softmax_v;
+    size_t words;     /* of a packed key or query */
+    size_t block;     /* keys of a block */
     size_t kept_keys; /* as many as a head has, when panels are kept; else 0 */
 };
 
 /* What one thread packs and widens into. */
 struct dk_source_room {
     float *panels;
-    float *rows;   /* widened keys of a panel; NULL where keys are f32       */
-    float *values; /* widened values of a block; NULL where values are f32   */
+    float *rows;   /* widened keys of a panel; NULL where none are           */
+    float *values; /* values of a block as words; NULL where they lie so     */
     size_t head;   /* of which entry and head panels are kept, and ...       */
     bool *packed;  /* ... which of them; NULL where none are                 */
 };
 
-/* 'keys': the most that an entry has; 'keep': a thread comes back to a head's keys. */
+/* Keys of a block: a matter of the dimension alone, so that bits are. */
+size_t dk_source_block(size_t dim);
+
+/* The kernels for what the arrays are made of. */
+const struct dk_softmax_v_kernels *
+dk_source_kernels(const struct dk_attention *problem, const struct dk_kernels *kernels);
+
+/*
+ * Words for 'softmax_v', which may be the kernels of f32 whatever the arrays are. 'keys': the most
+ * that an entry has; 'keep': a thread comes back to a head's keys.
+ */
 struct dk_source dk_source(const struct dk_attention *problem, const struct dk_kernels *kernels,
-                           size_t keys, bool keep);
+                           const struct dk_softmax_v_kernels *softmax_v, size_t keys, bool keep);
 
 /* False: out of memory. */
 bool

@@ -277,7 +277,8 @@ run(struct dk_call *call, struct matrix *work)
         longest = dk_max(longest, dk_attention_entry(problem, e).queries);
     work->kernels = call->kernels;
     work->dropout = dk_dropout(problem->options.seed, problem->options.dropout);
-    work->source = dk_source(problem, call->kernels, problem->keys, false);
+    work->source = dk_source(problem, call->kernels, call->kernels->softmax_v, problem->keys,
+                             false);
     work->rows = dk_max(1, dk_min(ROWS, TASK_BYTES / sizeof(float) / problem->dim));
     work->queries = dk_max(1, dk_min(ROWS, TASK_CELLS / heads / problem->keys));
     work->groups = (longest + work->queries - 1) / work->queries;

@@ -205,6 +205,8 @@ struct dk_kernels {
     const struct dk_widen_kernels *widen;
 
     const struct dk_softmax_v_kernels *softmax_v;
+    const struct dk_softmax_v_kernels *softmax_v_bf16; /* of pairs; of f32 where those are faster */
+    const struct dk_pairs_kernels *pairs;
     dk_dropout_fn *dropout;
     const struct dk_gradient_kernels *gradient;
     dk_bias_act_f32_fn *bias_act_f32;

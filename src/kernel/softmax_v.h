@@ -32,6 +32,7 @@
 #ifndef DOTK_KERNEL_SOFTMAX_V_H
 #define DOTK_KERNEL_SOFTMAX_V_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -68,17 +69,38 @@ enum {
 /* A lane's weights of one panel may sum to this before m moves. */
 #define DK_WEIGHT_LIMIT 256.0f
 
-/* The softmax so far, of the rows of a tile; 64-byte aligned. Begins as {-INFINITY}, {0}. */
+/*
+ * The softmax so far, of the rows of a tile; 64-byte aligned. Begins as {0}, {0}, {-INFINITY}. A
+ * row's sum is that of its lanes. Pairs have two, of the weights before they were rounded and
+ * after: output sums are divided by the latter, so that a row that sees one key has exactly its
+ * value. Floats have the first alone.
+ */
 struct dk_softmax_rows {
-    float sum[DK_ATTEND_ROWS][DK_ATTEND_LANES]; /* of weights: the row's sum is that of its lanes */
-    float max[16];                              /* m; -INFINITY: nothing seen; NaN: out is NaN   */
+    _Alignas(64) float sum[DK_ATTEND_ROWS][DK_ATTEND_LANES];
+    float divisor[DK_ATTEND_ROWS][DK_ATTEND_LANES];
+    float max[16]; /* m; -INFINITY: nothing seen; NaN: out is NaN */
 };
+
+/*
+ * What kernels multiply is a *word*: a float, or with 'pairs' a pair of bf16 numbers in the place
+ * of one, the first in the lower half. A key's dimensions make such pairs (the last one with a
+ * zero, when they are odd), and so do the values of neighbouring keys, and their weights:
+ *
+ *     key panel    (dim, 64)        dim counts words
+ *     query        (rows, dim)
+ *     weight       (rows, 256)      of pairs the first 128
+ *     value        (256, width)     of pairs 128 rows
+ *
+ * Products of pairs are added in f32, denormals being taken for zeros. Weights are rounded to bf16,
+ * to nearest even.
+ */
 
 /*
  * Scores of 'rows' queries and the first 'cols' keys of a panel, and their weights; the same for
  * the next panels, if there are more, as if each had a call of its own.
  *
- *     query    (rows, dim), dense, multiplied by scale * log2(e)
+ *     query    (rows, dim), dense; floats multiplied by scale * log2(e)
+ *     scale    of pairs: what scores are multiplied by, first of all
  *     softcap  0: none; else every score s becomes softcap * tanh(s / softcap), which is finite
  *              for an infinite s
  *     bias     NULL, or bias[r][c] is added to the score of key c for row r, after softcap
@@ -99,7 +121,7 @@ struct dk_weigh {
     const float *query;
     size_t rows, dim, cols, panels;
     const float *panel;
-    float softcap;
+    float scale, softcap;
     const float (*bias)[DK_PANEL];
     const uint64_t *keep;
     size_t column;
@@ -108,13 +130,15 @@ struct dk_weigh {
     float *output;
     size_t output_stride;
 };
-typedef void dk_weigh_f32_fn(const struct dk_weigh *args);
+typedef void dk_weigh_fn(const struct dk_weigh *args);
 
 /*
  * output[r][e] = fma(weight[r][k], value[k][e], output[r][e]) for k = first .. last - 1 in order
- * (one ISA may round between product and sum; it then always does).
+ * (one ISA may round between product and sum; it then always does). Two keys of a pair are added
+ * at once; where the range ends within a pair, whatever the other value is counts as zero.
  *
- *     value    (last, width), rows value_stride apart, of which rows first .. last - 1 are read
+ *     value    (last, width), rows value_stride words apart, of which rows first .. last - 1 are
+ *              read, and the other rows of their pairs
  *     output   as above; columns from width on are unspecified
  */
 struct dk_blend {
@@ -125,13 +149,27 @@ struct dk_blend {
     float *output;
     size_t output_stride;
 };
-typedef void dk_blend_f32_fn(const struct dk_blend *args);
+typedef void dk_blend_fn(const struct dk_blend *args);
 
 struct dk_softmax_v_kernels {
     const char *name; /* for plans: "softmax_v_avx512" */
-    dk_weigh_f32_fn *weigh_f32;
-    dk_blend_f32_fn *blend_f32;
+    bool pairs;       /* words are pairs of bf16, or floats                               */
+    dk_weigh_fn *weigh;
+    dk_blend_fn *blend;
     double flop_per_ms; /* roughly, to cut work into tasks of some milliseconds */
+};
+
+/*
+ * Rows of bf16 numbers to words, 'rows' aligned to 2 bytes, 'stride' in numbers:
+ *
+ *     panel    of 'count' (1 .. 64) keys; missing ones zero. 64-byte aligned
+ *     values   (ceil(count / 2), width) dense; a missing one zero. 64-byte aligned
+ */
+typedef void
+dk_pack_pairs_fn(const uint16_t *rows, size_t stride, size_t count, size_t width, float *out);
+
+struct dk_pairs_kernels {
+    dk_pack_pairs_fn *panel, *values;
 };
 
 #endif /* DOTK_KERNEL_SOFTMAX_V_H */

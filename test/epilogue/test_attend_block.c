@@ -100,7 +100,7 @@ attend(const struct dk_kernels *kernels, const struct problem *problem, size_t r
 
     dk_attend_begin(&tile);
     dk_attend_block(kernels->softmax_v, &tile, &block, weight);
-    dk_attend_take(&tile, answers);
+    dk_attend_take(kernels->softmax_v, &tile, answers);
 }
 
 static void
@@ -192,13 +192,15 @@ test_merge(void **state)
     for (size_t i = 0; i < MAXIMA; i++) {
         for (size_t j = 0; j < MAXIMA; j++) {
             const bool none_a = maxima[i] == -INFINITY, none_b = maxima[j] == -INFINITY;
-            struct dk_attend_answer a = {maxima[i], none_a ? 0 : isnan(maxima[i]) ? NAN : 3};
-            const struct dk_attend_answer b = {maxima[j], none_b ? 0 : isnan(maxima[j]) ? NAN : 5};
+            const float nan_a = isnan(maxima[i]) ? NAN : 1, nan_b = isnan(maxima[j]) ? NAN : 1;
+            struct dk_attend_answer a = {maxima[i], none_a ? 0 : 3 * nan_a, none_a ? 0 : 4 * nan_a};
+            const struct dk_attend_answer b = {maxima[j], none_b ? 0 : 5 * nan_b,
+                                               none_b ? 0 : 6 * nan_b};
             float a_output[2] = {none_a ? 0 : 7, none_a ? 0 : -1};
             const float b_output[2] = {none_b ? 0 : 2, none_b ? 0 : 4};
             dk_attend_merge(&a, a_output, &b, b_output, 2);
             if (isnan(maxima[i]) || isnan(maxima[j])) {
-                assert_true(isnan(a.max) && isnan(a.sum));
+                assert_true(isnan(a.max) && isnan(a.sum) && isnan(a.divisor));
             } else if (none_a && none_b) {
                 assert_true(a.max == -INFINITY && a.sum == 0 && a_output[0] == 0);
             } else {
@@ -207,6 +209,7 @@ test_merge(void **state)
                 const double fb = none_b ? 0 : exp2(maxima[j] - max);
                 assert_true(a.max == (float)max);
                 assert_true(fabs(a.sum - (3 * fa + 5 * fb)) <= 1e-6);
+                assert_true(fabs(a.divisor - (4 * fa + 6 * fb)) <= 1e-6);
                 assert_true(fabs(a_output[0] - (7 * fa + 2 * fb)) <= 1e-6);
                 assert_true(fabs(a_output[1] - (-1 * fa + 4 * fb)) <= 1e-6);
             }

@@ -88,7 +88,7 @@ static void
 weigh_panels(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, size_t panels,
              size_t cols, const uint64_t *keep)
 {
-    kernels->softmax_v->weigh_f32(&(struct dk_weigh){
+    kernels->softmax_v->weigh(&(struct dk_weigh){
         .query = tile->query,
         .rows = tile->rows,
         .dim = tile->dim,
@@ -499,7 +499,7 @@ test_blend(void **state)
                     for (size_t r = 0; r < rows; r++)
                         test_random_normals(&seed, tile.output + r * tile.stride, width);
                     memcpy(before, tile.output, rows * tile.stride * sizeof *before);
-                    kernels->softmax_v->blend_f32(&(struct dk_blend){
+                    kernels->softmax_v->blend(&(struct dk_blend){
                         .weight = tile.weight,
                         .rows = rows,
                         .first = first,
@@ -553,7 +553,7 @@ test_blend_bits(void **state)
             test_random_normals(&seed, value, BLOCK * width);
             struct dk_blend blend = {tile.weight, ROWS,  0,           BLOCK,      value,
                                      width,       width, tile.output, tile.stride};
-            kernels->softmax_v->blend_f32(&blend);
+            kernels->softmax_v->blend(&blend);
             memcpy(together, tile.output, ROWS * tile.stride * sizeof *together);
             begin(&tile);
             for (size_t r = 0; r < ROWS; r++) {
@@ -563,7 +563,7 @@ test_blend_bits(void **state)
                     blend.first = first;
                     blend.last = first + 1 + test_random_below(&seed, BLOCK - first);
                     blend.output = tile.output + r * tile.stride;
-                    kernels->softmax_v->blend_f32(&blend);
+                    kernels->softmax_v->blend(&blend);
                 }
                 assert_memory_equal(together + r * tile.stride, tile.output + r * tile.stride,
                                     width * sizeof *together);

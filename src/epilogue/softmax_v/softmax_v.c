@@ -16,27 +16,40 @@ void
 dk_attend_begin(const struct dk_attend_tile *tile)
 {
     memset(tile->softmax->sum, 0, sizeof tile->softmax->sum);
+    memset(tile->softmax->divisor, 0, sizeof tile->softmax->divisor);
     for (size_t r = 0; r < DK_ATTEND_ROWS; r++)
         tile->softmax->max[r] = -INFINITY;
     memset(tile->output, 0, tile->rows * tile->output_stride * sizeof *tile->output);
 }
 
-/* Whether values first .. last - 1 of the block hold neither NaN nor infinity. */
+/* Whether 'count' words are numbers, of which 'exponent' is all ones in what is not finite. */
 static bool
-values_finite(const struct dk_attend_block *block, size_t first, size_t last)
+words_finite(const float *words, size_t count, uint32_t exponent)
 {
-    const uint32_t exponent = 0x7f800000; /* all ones: not finite */
     uint32_t bad = 0;
 
-    for (size_t k = first; k < last; k++) {
-        const float *const value = block->value + k * block->value_stride;
-        for (size_t e = 0; e < block->width; e++) {
-            uint32_t bits;
-            memcpy(&bits, &value[e], sizeof bits);
-            bad |= (bits & exponent) == exponent;
-        }
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &words[i], sizeof bits);
+        bad |= (bits & exponent) == exponent;
     }
     return bad == 0;
+}
+
+/* Whether values first .. last - 1 of the block hold neither NaN nor infinity. */
+static bool
+values_finite(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_block *block,
+              size_t first, size_t last)
+{
+    const size_t keys = kernels->pairs ? 2 : 1; /* of a row of words */
+
+    for (size_t k = first / keys; k * keys < last; k++) {
+        const float *const value = block->value + k * block->value_stride;
+        if (!words_finite(value, block->width, 0x7f800000) ||
+            (kernels->pairs && !words_finite(value, block->width, 0x7f80)))
+            return false;
+    }
+    return true;
 }
 
 static void
@@ -46,7 +59,7 @@ blend(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *t
 {
     if (first == last)
         return;
-    kernels->blend_f32(&(struct dk_blend){
+    kernels->blend(&(struct dk_blend){
         .weight = weight + row,
         .rows = rows,
         .first = first,
@@ -116,13 +129,15 @@ view_panel(const struct dk_attend_tile *tile, const struct dk_attend_block *bloc
 
 /* Weights of the panel at 'column' that dropout does not leave become 0; sums have them already. */
 static void
-drop_weights(const struct dk_attend_tile *tile, const struct dk_attend_block *block, size_t column,
-             float (*weight)[DK_ATTEND_BLOCK])
+drop_weights(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
+             const struct dk_attend_block *block, size_t column, float (*weight)[DK_ATTEND_BLOCK])
 {
+    const size_t size = kernels->pairs ? sizeof(uint16_t) : sizeof(float);
+
     for (size_t r = 0; r < tile->rows; r++) {
         uint64_t gone = ~block->dropout->stay(block->dropout, tile->row + r, block->key + column);
         for (; gone != 0; gone &= gone - 1)
-            weight[r][column + (size_t)__builtin_ctzll(gone)] = 0;
+            memset((char *)weight[r] + size * (column + (size_t)__builtin_ctzll(gone)), 0, size);
     }
 }
 
@@ -137,7 +152,7 @@ weigh(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *t
 
     for (size_t r = 0; r < tile->rows && block->bias != NULL; r++)
         block->bias->row(block->bias, tile->row + r, block->key + column, count, bias[r]);
-    kernels->weigh_f32(&(struct dk_weigh){
+    kernels->weigh(&(struct dk_weigh){
         .query = tile->query,
         .rows = tile->rows,
         .dim = block->dim,
@@ -146,6 +161,7 @@ weigh(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *t
         .panel = block->panels + column * block->dim,
         .keep = view->cut ? view->keep : NULL,
         .bias = block->bias != NULL ? bias : NULL,
+        .scale = block->scale,
         .softcap = block->softcap,
         .column = column,
         .weight = weight,
@@ -154,7 +170,7 @@ weigh(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *t
         .output_stride = tile->output_stride,
     });
     for (size_t p = 0; p < panels && block->dropout != NULL; p++)
-        drop_weights(tile, block, column + p * DK_PANEL, weight);
+        drop_weights(kernels, tile, block, column + p * DK_PANEL, weight);
 }
 
 void
@@ -191,7 +207,7 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
         if (view[p].cut) {
             signed char *const finite = &block->finite[p];
             if (*finite < 0)
-                *finite = values_finite(block, column, column + count);
+                *finite = values_finite(kernels, block, column, column + count);
             if (*finite == 0) {
                 blend(kernels, tile, block, weight, 0, tile->rows, first, last);
                 blend_seen(kernels, tile, block, weight, column, count, view[p].keep);
@@ -208,17 +224,32 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
     blend(kernels, tile, block, weight, 0, tile->rows, first, last);
 }
 
-void
-dk_attend_take(const struct dk_attend_tile *tile, struct dk_attend_answer *answers)
+static float
+sum_of_lanes(const float lanes[DK_ATTEND_LANES])
 {
+    float lane[DK_ATTEND_LANES];
+
+    memcpy(lane, lanes, sizeof lane);
+    for (size_t half = DK_ATTEND_LANES / 2; half > 0; half /= 2) {
+        for (size_t i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    }
+    return lane[0];
+}
+
+void
+dk_attend_take(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
+               struct dk_attend_answer *answers)
+{
+    const struct dk_softmax_rows *const softmax = tile->softmax;
+
     for (size_t r = 0; r < tile->rows; r++) {
-        float lane[DK_ATTEND_LANES];
-        memcpy(lane, tile->softmax->sum[r], sizeof lane);
-        for (size_t half = DK_ATTEND_LANES / 2; half > 0; half /= 2) {
-            for (size_t i = 0; i < half; i++)
-                lane[i] += lane[i + half];
-        }
-        answers[r] = (struct dk_attend_answer){.max = tile->softmax->max[r], .sum = lane[0]};
+        const float sum = sum_of_lanes(softmax->sum[r]);
+        answers[r] = (struct dk_attend_answer){
+            .max = softmax->max[r],
+            .sum = sum,
+            .divisor = kernels->pairs ? sum_of_lanes(softmax->divisor[r]) : sum,
+        };
     }
 }
 
@@ -246,6 +277,7 @@ dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct dk_att
     for (size_t e = 0; e < width; e++)
         a_output[e] = a_output[e] * a_factor + b_output[e] * b_factor;
     a->sum = a->sum * a_factor + b->sum * b_factor;
+    a->divisor = a->divisor * a_factor + b->divisor * b_factor;
     a->max = max;
 }
 
@@ -254,7 +286,7 @@ dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
                  const float *output, size_t width, float *out, float *lse)
 {
     const double ln_2 = 0.69314718055994530942, base_2 = sink / ln_2;
-    float factor = 1 / answer->sum;
+    float factor = 1 / answer->divisor;
     double most = answer->max, sum = answer->sum;
 
     if (answer->max == -INFINITY) {
@@ -265,9 +297,9 @@ dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
     }
     if (sink != -INFINITY) {
         most = base_2 > answer->max ? base_2 : answer->max;
-        const double seen = exp2(answer->max - most);
-        sum = answer->sum * seen + exp2(base_2 - most);
-        factor = (float)(seen / sum);
+        const double seen = exp2(answer->max - most), unseen = exp2(base_2 - most);
+        sum = answer->sum * seen + unseen;
+        factor = (float)(seen / (answer->divisor * seen + unseen));
     }
     factor *= boost;
     /* + 0 makes +0 of -0: whether a masked key's 0 * v was added must not show. */

@@ -15,7 +15,7 @@ enum { DK_ATTEND_CHUNK = 1024 };
 
 /* Up to 6 queries. */
 struct dk_attend_tile {
-    const float *query; /* (rows, dim), dense, multiplied by scale * log2(e) */
+    const float *query; /* (rows, dim) words, dense; floats multiplied by scale * log2(e) */
     size_t row, rows;   /* which queries: for the mask                */
     struct dk_softmax_rows *softmax;
     float *output; /* (rows, output_stride), 64-byte aligned     */
@@ -36,16 +36,17 @@ struct dk_score_dropout {
     uint64_t (*stay)(const struct dk_score_dropout *dropout, size_t row, size_t key);
 };
 
-/* Up to DK_ATTEND_BLOCK keys, from 'key' on, a multiple of it. */
+/* Up to DK_ATTEND_BLOCK keys, from 'key' on, a multiple of it; in words (kernel/softmax_v.h). */
 struct dk_attend_block {
     const struct dk_mask *mask;
     const struct dk_score_bias *bias;       /* NULL: none */
+    float scale;                            /* scale * log2(e), for pairs */
     float softcap;                          /* 0: none; in base 2 */
     const struct dk_score_dropout *dropout; /* NULL: none */
     size_t key, count;
     const float *panels; /* those the mask leaves, each in its place */
     size_t dim;
-    const float *value; /* (count, width) */
+    const float *value; /* (count, width), or of pairs half as many rows */
     size_t value_stride, width;
     signed char finite[DK_ATTEND_BLOCK / DK_PANEL]; /* values of a panel: -1 not looked yet */
 };
@@ -53,6 +54,7 @@ struct dk_attend_block {
 /* The answer of one row over some keys. max -INFINITY: none; NaN: the output is NaN. */
 struct dk_attend_answer {
     float max, sum; /* in base 2: the log-sum-exp is log(sum) + max * log(2) */
+    float divisor;  /* of output sums: the sum of weights as they were multiplied */
 };
 
 /* Makes a tile ready for the first block of a chunk. */
@@ -63,7 +65,8 @@ void dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk
                      struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK]);
 
 /* The answers of the tile's rows; their outputs are where they are. */
-void dk_attend_take(const struct dk_attend_tile *tile, struct dk_attend_answer *answers);
+void dk_attend_take(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
+                    struct dk_attend_answer *answers);
 
 /*
  * Merges (b, b_output) into (a, a_output), a being of earlier keys. Scaling is by powers of two,

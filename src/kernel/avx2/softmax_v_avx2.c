@@ -310,7 +310,7 @@ dk_blend_f32_avx2(const struct dk_blend *args)
 
 const struct dk_softmax_v_kernels dk_softmax_v_avx2 = {
     .name = "softmax_v_avx2",
-    .weigh_f32 = dk_weigh_f32_avx2,
-    .blend_f32 = dk_blend_f32_avx2,
+    .weigh = dk_weigh_f32_avx2,
+    .blend = dk_blend_f32_avx2,
     .flop_per_ms = 5e7,
 };

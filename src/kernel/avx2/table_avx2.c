@@ -1,5 +1,6 @@
 /* table_avx2.c - the avx2 column of struct dk_kernels */
 #include "kernel/avx2/kernels_avx2.h"
+#include "kernel/portable/kernels_portable.h"
 
 const struct dk_kernels dk_kernels_avx2 = {
     .isa = "avx2",
@@ -23,6 +24,8 @@ const struct dk_kernels dk_kernels_avx2 = {
     .pack_f32 = dk_pack_f32_avx2,
     .widen = &dk_widen_avx2,
     .softmax_v = &dk_softmax_v_avx2,
+    .softmax_v_bf16 = &dk_softmax_v_avx2,
+    .pairs = &dk_pairs_portable,
     .dropout = dk_dropout_avx2,
     .gradient = &dk_gradient_avx2,
     .bias_act_f32 = dk_bias_act_f32_avx2,

@@ -14,8 +14,8 @@ dk_bias_act_f32_fn dk_bias_act_f32_avx512;
 dk_dropout_fn dk_dropout_avx512;
 dk_linear_f32_fn dk_linear_f32_avx512;
 dk_exp_f32_fn dk_exp_f32_avx512;
-dk_weigh_f32_fn dk_weigh_f32_avx512;
-dk_blend_f32_fn dk_blend_f32_avx512;
+dk_weigh_fn dk_weigh_f32_avx512;
+dk_blend_fn dk_blend_f32_avx512;
 dk_read_fn dk_read_avx512;
 dk_fma_fn dk_fma_f32_avx512;
 enum { DK_FMA_FLOP_AVX512 = 2 * 16 * 12 };
@@ -23,6 +23,7 @@ dk_gradient_cells_fn dk_gradient_cells_f32_avx512;
 dk_gradient_sum_fn dk_gradient_sum_f32_avx512;
 extern const struct dk_gradient_kernels dk_gradient_avx512;
 extern const struct dk_softmax_v_kernels dk_softmax_v_avx512;
+extern const struct dk_pairs_kernels dk_pairs_avx512;
 extern const struct dk_widen_kernels dk_widen_avx512;
 extern const struct dk_yardstick_kernels dk_yardstick_avx512;
 extern const struct dk_kernels dk_kernels_avx512;
@@ -42,7 +43,7 @@ extern const struct dk_kernels dk_kernels_avx512;
                     [DK_ROW_F16] = "screen_f16_avx512",                                            \
                     [DK_ROW_BF16] = "screen_bf16_avx512"},                                         \
     .pack_f32 = dk_pack_f32_avx512, .widen = &dk_widen_avx512, .softmax_v = &dk_softmax_v_avx512,  \
-    .dropout = dk_dropout_avx512, .gradient = &dk_gradient_avx512,                                 \
+    .pairs = &dk_pairs_avx512, .dropout = dk_dropout_avx512, .gradient = &dk_gradient_avx512,      \
     .bias_act_f32 = dk_bias_act_f32_avx512, .linear_f32 = dk_linear_f32_avx512,                    \
     .exp_f32 = dk_exp_f32_avx512
 

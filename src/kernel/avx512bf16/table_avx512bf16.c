@@ -15,5 +15,6 @@ const struct dk_kernels dk_kernels_avx512bf16 = {
     .isa = "avx512bf16",
     DK_AVX512_LINES,
     DK_AVX512VNNI_LINES,
+    .softmax_v_bf16 = &dk_softmax_v_avx512bf16,
     .yardstick = &yardstick,
 };

@@ -21,7 +21,7 @@ dk_fma_bf16_avx512bf16(size_t steps)
     for (size_t step = 0; step < steps; step++) {
         DK_UNROLL
         for (int i = 0; i < ACCUMULATORS; i++)
-            DK_DOT_PAIRS(sum[i], ones, ones);
+            __asm__("vdpbf16ps %1, %1, %0" : "+v"(sum[i]) : "v"(ones)); /* as the kernels do it */
     }
     DK_UNROLL
     for (int i = 1; i < ACCUMULATORS; i++)

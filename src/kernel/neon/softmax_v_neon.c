@@ -293,7 +293,7 @@ dk_blend_f32_neon(const struct dk_blend *args)
 
 const struct dk_softmax_v_kernels dk_softmax_v_neon = {
     .name = "softmax_v_neon",
-    .weigh_f32 = dk_weigh_f32_neon,
-    .blend_f32 = dk_blend_f32_neon,
+    .weigh = dk_weigh_f32_neon,
+    .blend = dk_blend_f32_neon,
     .flop_per_ms = 3e7,
 };

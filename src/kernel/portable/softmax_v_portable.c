@@ -143,7 +143,7 @@ dk_blend_f32_portable(const struct dk_blend *args)
 
 const struct dk_softmax_v_kernels dk_softmax_v_portable = {
     .name = "softmax_v_portable",
-    .weigh_f32 = dk_weigh_f32_portable,
-    .blend_f32 = dk_blend_f32_portable,
+    .weigh = dk_weigh_f32_portable,
+    .blend = dk_blend_f32_portable,
     .flop_per_ms = 1e7,
 };
