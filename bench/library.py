@@ -14,7 +14,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include" / "dotk"
 HEADERS = re.sub(r"/\*.*?\*/", "", "".join((INCLUDE / name).read_text() for name in (
-    "base.h", "search.h", "attention.h", "cache.h", "machine.h")), flags=re.DOTALL)
+    "base.h", "search.h", "attention.h", "cache.h", "machine.h", "multihead.h")), flags=re.DOTALL)
 TYPES = {"size_t": ctypes.c_size_t, "int32_t": ctypes.c_int32, "uint32_t": ctypes.c_uint32,
          "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,
          "float": ctypes.c_float}
