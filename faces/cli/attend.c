@@ -34,16 +34,32 @@ save(const struct attend *attend, enum cli_option option, const float *data, siz
     return cli_save(attend->args, option, DOTK_NPY_F32, data, axes, shape);
 }
 
+/* 'out' receives f32, by way of --store's numbers. */
 static int
 forward(const struct attend *attend, float *out, float *lse)
 {
-    if (out == NULL || lse == NULL)
+    const dotk_store store = attend->options.store;
+    float *const narrow = store == DOTK_STORE_F32
+                              ? out
+                              : attend_room(&attend->shape, attend->value.width);
+
+    if (out == NULL || lse == NULL || narrow == NULL) {
+        free(narrow == out ? NULL : narrow);
         return cli_out_of_memory(attend->args);
+    }
     cli_stage("attending");
-    const dotk_status status = dotk_attention_forward(
-        attend->context, &attend->shape, attend->query.file->data, attend->key.file->data,
-        attend->value.file->data, &attend->options, out, lse);
+    dotk_status status = dotk_attention_forward(attend->context, &attend->shape, attend->q,
+                                                attend->k, attend->v, &attend->options, narrow,
+                                                lse);
     cli_stage(NULL);
+    if (narrow != out) {
+        const dotk_attention_shape *shape = &attend->shape;
+        if (status == DOTK_OK)
+            status = dotk_widen(narrow,
+                                shape->batch * shape->heads * shape->queries * attend->value.width,
+                                store, out);
+        free(narrow);
+    }
     return cli_report(attend->args, status, NULL);
 }
 
@@ -64,23 +80,28 @@ save_answer(const struct attend *attend)
     return code;
 }
 
-/* --out-weights */
+/* --out-weights and --out-scores, the matrix */
 static int
-save_weights(const struct attend *attend)
+save_matrix(const struct attend *attend, enum cli_option option)
 {
-    float *const weights = attend_room(&attend->shape, attend->key.rows);
+    const size_t stage = attend->args->value[OPT_STAGE].choice;
+    float *const matrix = attend_room(&attend->shape, attend->key.rows);
 
-    if (weights == NULL)
+    if (matrix == NULL)
         return cli_out_of_memory(attend->args);
     cli_stage("weighing");
-    const dotk_status status = dotk_attention_weights(
-        attend->context, &attend->shape, attend->query.file->data, attend->key.file->data,
-        &attend->options, 0, weights);
+    const dotk_status status = option == OPT_OUT_WEIGHTS
+                                   ? dotk_attention_weights(attend->context, &attend->shape,
+                                                            attend->q, attend->k, &attend->options,
+                                                            0, matrix)
+                                   : dotk_attention_scores(attend->context, &attend->shape,
+                                                           attend->q, attend->k, &attend->options,
+                                                           (dotk_attention_stage)stage, matrix);
     cli_stage(NULL);
     int code = cli_report(attend->args, status, NULL);
     if (code == CLI_OK)
-        code = save(attend, OPT_OUT_WEIGHTS, weights, attend->key.rows);
-    free(weights);
+        code = save(attend, option, matrix, attend->key.rows);
+    free(matrix);
     return code;
 }
 
@@ -100,16 +121,17 @@ explain(const struct attend *attend)
 static int
 work(const struct attend *attend)
 {
+    static const enum cli_option matrices[] = {OPT_OUT_WEIGHTS, OPT_OUT_LOGITS};
     const struct cli_value *value = attend->args->value;
-    const bool answers = value[OPT_OUT].given || value[OPT_OUT_LSE].given;
-    const bool weighs = value[OPT_OUT_WEIGHTS].given;
-    int code = CLI_OK;
+    bool saved = value[OPT_OUT].given || value[OPT_OUT_LSE].given;
+    int code = saved ? save_answer(attend) : CLI_OK;
 
-    if (answers)
-        code = save_answer(attend);
-    if (code == CLI_OK && weighs)
-        code = save_weights(attend);
-    if (code == CLI_OK && (value[OPT_SVG].given || value[OPT_HEAT].given || (!answers && !weighs)))
+    for (int i = 0; i < 2 && code == CLI_OK; i++)
+        if (value[matrices[i]].given) {
+            code = save_matrix(attend, matrices[i]);
+            saved = true;
+        }
+    if (code == CLI_OK && (value[OPT_SVG].given || value[OPT_HEAT].given || !saved))
         code = attend_show(attend);
     return code;
 }
@@ -145,6 +167,8 @@ check_companions(const struct cli_args *args)
         return cli_fail(args, CLI_USAGE, "--seed goes with --dropout");
     if (value[OPT_BLOCK_SIZE].given && !value[OPT_BLOCKS].given)
         return cli_fail(args, CLI_USAGE, "--block-size goes with --blocks");
+    if (value[OPT_STAGE].given && !value[OPT_OUT_LOGITS].given)
+        return cli_fail(args, CLI_USAGE, "--stage goes with --out-scores");
     if (value[OPT_HEAD].given && value[OPT_AVERAGE_HEADS].given)
         return cli_fail(args, CLI_USAGE, "--head and --average-heads exclude each other");
     return CLI_OK;
@@ -153,7 +177,8 @@ check_companions(const struct cli_args *args)
 static int
 check_options(const struct cli_args *args)
 {
-    static const enum cli_option outputs[] = {OPT_OUT, OPT_OUT_WEIGHTS, OPT_OUT_LSE, OPT_SVG};
+    static const enum cli_option outputs[] = {OPT_OUT, OPT_OUT_WEIGHTS, OPT_OUT_LOGITS, OPT_OUT_LSE,
+                                              OPT_SVG};
 
     const int code = cli_check_outputs(args, outputs, sizeof(outputs) / sizeof(outputs[0]));
     if (code != CLI_OK)

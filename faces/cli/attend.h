@@ -27,6 +27,8 @@ struct attend {
     dotk_attention_blocks blocks;
     size_t *starts, *columns; /* of blocks */
     float *slopes, *sinks;    /* one for each head */
+    const void *q, *k, *v;    /* what is attended with, of options.store */
+    void *narrow[3];          /* q, k and v where they are not those of the files */
     dotk_context *context;
     dotk_attention_shape shape;
     dotk_attention_options options;

@@ -290,6 +290,32 @@ read_window(struct attend *attend)
     return CLI_OK;
 }
 
+/* Arrays as --store has them: halves lie as the f32 of the file do. */
+static int
+narrow_arrays(struct attend *attend)
+{
+    const struct attend_array *arrays[] = {&attend->query, &attend->key, &attend->value};
+    const void **const out[] = {&attend->q, &attend->k, &attend->v};
+    const dotk_store store = attend->options.store;
+
+    for (int i = 0; i < 3; i++) {
+        const dotk_vectors *file = arrays[i]->file;
+        const size_t count = file->rows * file->stride;
+        *out[i] = file->data;
+        if (store == DOTK_STORE_F32)
+            continue;
+        attend->narrow[i] = calloc(count + 1, 2);
+        if (attend->narrow[i] == NULL)
+            return cli_out_of_memory(attend->args);
+        const int code = cli_report(attend->args,
+                                    dotk_narrow(file->data, count, store, attend->narrow[i]), NULL);
+        if (code != CLI_OK)
+            return code;
+        *out[i] = attend->narrow[i];
+    }
+    return CLI_OK;
+}
+
 static int
 read_options(struct attend *attend)
 {
@@ -301,6 +327,7 @@ read_options(struct attend *attend)
     options->scale = (float)value[OPT_SCALE].real;
     options->causal = value[OPT_CAUSAL].given;
     options->query_offset = value[OPT_QUERY_OFFSET].integer;
+    options->store = (dotk_store)value[OPT_ARRAYS].choice; /* f32, f16 and bf16 are the first */
     options->softcap = (float)value[OPT_SOFTCAP].real;
     options->dropout = (float)value[OPT_DROPOUT].real;
     options->seed = value[OPT_DROPOUT_SEED].seed;
@@ -345,12 +372,15 @@ attend_prepare(struct attend *attend)
                                            .value_width = attend->value.width,
                                            .key_heads = attend->key.heads};
     attend->options = (dotk_attention_options)DOTK_ATTENTION_OPTIONS_INIT;
-    return read_options(attend);
+    code = read_options(attend);
+    return code == CLI_OK ? narrow_arrays(attend) : code;
 }
 
 void
 attend_release(struct attend *attend)
 {
+    for (int i = 0; i < 3; i++)
+        free(attend->narrow[i]);
     free(attend->sinks);
     free(attend->slopes);
     free(attend->columns);

@@ -30,15 +30,16 @@ weigh(const struct attend *attend, size_t head, bool all, size_t rows, float *we
     const size_t group = attend->shape.heads / attend->shape.key_heads;
     dotk_attention_shape shape = attend->shape;
     dotk_attention_options options = attend->options;
-    const float *q = attend->query.file->data, *k = attend->key.file->data;
+    const size_t size = options.store == DOTK_STORE_F32 ? 4 : 2; /* bytes of a number */
+    const char *q = attend->q, *k = attend->k;
 
     shape.batch = 1;
     shape.queries = rows;
     options.dropout = 0; /* what is looked at is where the query looks */
     if (!all) {
         shape.heads = shape.key_heads = 1;
-        q += head * options.query.head;
-        k += head / group * options.key.head;
+        q += size * head * options.query.head;
+        k += size * (head / group) * options.key.head;
         if (options.mask != NULL)
             options.mask += head * options.mask_layout.head;
         if (options.bias != NULL)

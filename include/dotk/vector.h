@@ -4,6 +4,7 @@
  *     dotk_dot, dotk_cosine, dotk_l2, dotk_norm, dotk_angle ... numbers
  *     dotk_normalize, dotk_project ............................ vectors
  *     dotk_softmax, dotk_log_softmax .......................... weights
+ *     dotk_narrow, dotk_widen ................................. f32 to f16 or bf16, and back
  *     dotk_inspect ............................................ a whole set of vectors
  *
  * Vectors are 'dim' consecutive f32 values. dim = 0 is allowed wherever the result
@@ -77,6 +78,16 @@ DOTK_API dotk_status dotk_softmax(const float *a, size_t dim, float temperature,
  * Errors: as dotk_softmax().
  */
 DOTK_API dotk_status dotk_log_softmax(const float *a, size_t dim, float temperature, float *out);
+
+/*
+ * out = 'count' numbers as 'store' (f32, f16 or bf16) has them: to the nearest, of two equally near
+ * ones to the one whose last bit is 0; beyond the largest, infinity. NaN stays NaN. f16 and bf16
+ * are 2 bytes each. 'numbers' and out do not overlap. Errors: DOTK_BAD_ARGUMENT (NULL, int8).
+ */
+DOTK_API dotk_status dotk_narrow(const float *numbers, size_t count, dotk_store store, void *out);
+
+/* The way back, which is exact. Errors: as dotk_narrow(). */
+DOTK_API dotk_status dotk_widen(const void *numbers, size_t count, dotk_store store, float *out);
 
 /* ------------------------------------------------------------------------- */
 /*  Looking at a whole set                                                   */

@@ -171,6 +171,68 @@ test_every_option(void **state)
     }
 }
 
+/* The product alone, and the scores with mask and softcap. */
+static void
+test_scores(void **state)
+{
+    const struct rules product = {0};
+    const struct rules masked = {
+        .mask = mask, .mask_strides = {0, 0, S}, .softcap = 0.5, .slopes = {1, 1, 1, 1}};
+
+    (void)state;
+    for (int stage = 0; stage < 3; stage++) {
+        static const char *const names[] = {"--stage product", "--stage capped", ""};
+        dotk_vectors *scores;
+        dotk("attend -Q q.npy -K k.npy -V v.npy --mask mask2.npy --softcap 0.5 --slopes 1 "
+             "--out-scores s.npy %s",
+             names[stage]);
+        assert_clean();
+        assert_string_equal(ran.out, "");
+        assert_ok(dotk_vectors_open("s.npy", NULL, &scores));
+        for (size_t cell = 0; cell < CELLS; cell++) {
+            const size_t b = cell / S / L / H, h = cell / S / L % H, i = cell / S % L, j = cell % S;
+            double expected = score_of(&product, b, h, i, j);
+            if (stage == 1)
+                expected = 0.5 * tanh(expected / 0.5);
+            if (stage == 2)
+                expected = counts(&masked, b, h, i, j) ? score_of(&masked, b, h, i, j) : -INFINITY;
+            assert_true((double)scores->data[cell] == expected ||
+                        fabs((double)scores->data[cell] - expected) < 1e-5);
+        }
+        dotk_vectors_close(scores);
+    }
+}
+
+/* Rounded arrays: the answer is that of the rounded numbers, rounded itself. */
+static void
+test_store(void **state)
+{
+    static const dotk_store stores[] = {DOTK_STORE_F16, DOTK_STORE_BF16};
+    static const double units[] = {0x1p-11, 0x1p-8};
+    const struct rules plain = {0};
+    double most[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        uint16_t narrow[B * H * L * D];
+        dotk("attend -Q q.npy -K k.npy -V v.npy -o o.npy --out-weights w.npy --store %s",
+             dotk_store_name(stores[i]));
+        assert_clean();
+        dotk_vectors *out;
+        assert_ok(dotk_vectors_open("o.npy", NULL, &out));
+        float back[B * H * L * D];
+        assert_ok(dotk_narrow(out->data, B * H * L * D, stores[i], narrow));
+        assert_ok(dotk_widen(narrow, B * H * L * D, stores[i], back));
+        assert_memory_equal(back, out->data, sizeof back);
+        dotk_vectors_close(out);
+        most[i] = apart(&plain);
+        assert_true(most[i] < 8 * units[i]);
+    }
+    assert_true(most[0] > 1e-5 && most[1] > 3 * most[0]);
+    dotk("attend -Q q.npy -K k.npy -V v.npy --store bf16 --head 3");
+    assert_clean();
+}
+
 static void
 test_refusals(void **state)
 {
@@ -189,6 +251,8 @@ test_refusals(void **state)
         {"--bias blocks.npy", 4, "--bias blocks.npy has the shape (2, 3)"},
         {"--blocks mask2.npy", 4, "in blocks of 64 (--block-size) make (1, 1)"},
         {"--block-size 4", 2, "--block-size goes with --blocks"},
+        {"--stage capped", 2, "--stage goes with --out-scores"},
+        {"--store int8", 2, "--store is 'int8'"},
         {"--seed 4", 2, "--seed goes with --dropout"},
         {"--dropout 1", 2, "a probability, from 1e-100 to below 1"},
         {"--head 1 --average-heads", 2, "--head and --average-heads exclude each other"},
@@ -285,6 +349,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_option),
+        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_store),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_heads_are_picked),
         cmocka_unit_test(test_labels),

@@ -314,6 +314,40 @@ test_float_mode(void **state)
     assert_true(found[1][0][5] > 0);
 }
 
+static void
+test_narrow_and_widen(void **state)
+{
+    static const float numbers[] = {0,           -1.5f, 1 + 0x1p-11f, 1 + 0x3p-11f,
+                                    1 + 0x1p-8f, 65519, 65520};
+    static const float as_f16[] = {0, -1.5f, 1, 1 + 0x1p-9f, 1 + 0x1p-8f, 65504, INFINITY};
+    static const float as_bf16[] = {0, -1.5f, 1, 1, 1, 65536, 65536};
+    uint16_t halves[7];
+    float back[7];
+
+    (void)state;
+    assert_ok(dotk_narrow(numbers, 7, DOTK_STORE_F16, halves));
+    assert_int_equal(halves[1], 0xbe00);
+    assert_ok(dotk_widen(halves, 7, DOTK_STORE_F16, back));
+    assert_memory_equal(back, as_f16, sizeof back);
+    assert_ok(dotk_narrow(numbers, 7, DOTK_STORE_BF16, halves));
+    assert_int_equal(halves[1], 0xbfc0);
+    assert_ok(dotk_widen(halves, 7, DOTK_STORE_BF16, back));
+    assert_memory_equal(back, as_bf16, sizeof back);
+    assert_ok(dotk_narrow(numbers, 7, DOTK_STORE_F32, back));
+    assert_memory_equal(back, numbers, sizeof back);
+    assert_ok(dotk_widen(numbers, 7, DOTK_STORE_F32, back));
+    assert_memory_equal(back, numbers, sizeof back);
+    assert_ok(dotk_narrow(NULL, 0, DOTK_STORE_F16, NULL));
+    assert_status(dotk_narrow(numbers, 7, DOTK_STORE_INT8, halves), DOTK_BAD_ARGUMENT);
+    assert_message("store is 3 (int8): it has to be f32, f16 or bf16");
+    assert_status(dotk_widen(halves, 7, (dotk_store)9, back), DOTK_BAD_ARGUMENT);
+    assert_message("store is 9 (unknown)");
+    assert_status(dotk_widen(NULL, 7, DOTK_STORE_F16, back), DOTK_BAD_ARGUMENT);
+    assert_message("numbers is NULL: pass an array of 7 numbers");
+    assert_status(dotk_narrow(numbers, 7, DOTK_STORE_F16, NULL), DOTK_BAD_ARGUMENT);
+    assert_message("out is NULL");
+}
+
 int
 main(void)
 {
@@ -327,6 +361,7 @@ main(void)
         cmocka_unit_test(test_null_arguments),
         cmocka_unit_test(test_softmax),
         cmocka_unit_test(test_softmax_of_odd_values),
+        cmocka_unit_test(test_narrow_and_widen),
         cmocka_unit_test(test_float_mode),
     };
     return cmocka_run_group_tests_name("vector", tests, NULL, NULL);
