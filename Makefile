@@ -20,7 +20,7 @@ build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) 
 tests = ctest --preset $(1)
 
 .PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan test-aarch64 bench bench-exact \
-        bench-attention data bench-report lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
+        bench-attention data bench-report pictures lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-16s", $$2; $$1 = $$2 = ""; print $$0 }'
@@ -104,6 +104,10 @@ data: ## the sets of DOTK_DATA as files that dotk reads, in build/data
 
 bench-report: ## write the tables of doc/benchmarks.md from bench/results
 	@bench/report
+
+pictures: ## draw the pictures of the documents
+	$(call build,release)
+	@tools/pictures build/release
 
 lint: ## layers, symbols, formatting, headers, planted bugs, code in documents
 	@tools/install-deps build lint

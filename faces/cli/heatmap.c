@@ -337,7 +337,8 @@ svg_body(const struct heatmap *map, FILE *out)
                            ? MARGIN_TOP
                            : TITLE + svg_margin(map->col_labels, map->cols, MARGIN_TOP - TITLE);
     const size_t wide = map->cols * cell_width > 240 ? map->cols * cell_width : 240;
-    const size_t width = left + wide + 20, bottom = top + map->rows * cell_height;
+    const size_t titled = 40 + CHARACTER * label_columns(map->title), drawn = left + wide + 20;
+    const size_t width = drawn > titled ? drawn : titled, bottom = top + map->rows * cell_height;
     char text[4 * LABEL_MOST + 4];
 
     fprintf(out,
