@@ -223,11 +223,11 @@ open_rows(char *array, size_t first, size_t last, size_t row_bytes)
                  "mprotect");
 }
 
-/* A window touches no block of keys before it: its cost is L * w. */
+/* A window touches no 64 keys before it: its cost is L * w. */
 static void
 test_window_skips(void **state)
 {
-    enum { L = 700, S = 100352, D = 64, LEFT = 255, FIRST = (S - L - LEFT) / BLOCK * BLOCK };
+    enum { L = 700, S = 100352, D = 64, LEFT = 255, FIRST = (S - L - LEFT) / 64 * 64 };
     const size_t row = D * sizeof(float);
     struct problem p = make(1, 1, 1, L, 1, D, D);
     float *const one_k = p.k, *const one_v = p.v;
@@ -260,10 +260,10 @@ test_window_skips(void **state)
 static void
 test_blocks_skip(void **state)
 {
-    enum { L = 600, S = 16384, D = 64, ROWS = (L + BLOCK - 1) / BLOCK };
+    enum { L = 600, S = 16384, D = 64, ROWS = (L + BLOCK - 1) / BLOCK, COLS = 64 };
     const size_t row = D * sizeof(float);
     const size_t starts[ROWS + 1] = {0, 2, 3, 6}, columns[] = {1, 40, 17, 1, 17, 63};
-    const dotk_attention_blocks blocks = {BLOCK, BLOCK, starts, columns, 0};
+    const dotk_attention_blocks blocks = {BLOCK, COLS, starts, columns, 0};
     struct problem p = make(2, 1, 1, L, 1, D, D);
     float *const one_k = p.k, *const one_v = p.v;
     dotk_attention_stats stats;
@@ -273,17 +273,17 @@ test_blocks_skip(void **state)
     p.k = (float *)(void *)closed_rows(S, row);
     p.v = (float *)(void *)closed_rows(S, row);
     for (size_t i = 0; i < 6; i++) {
-        const size_t first = columns[i] * BLOCK;
-        open_rows((char *)p.k, first, first + BLOCK, row);
-        open_rows((char *)p.v, first, first + BLOCK, row);
-        test_random_normals(&seed, p.k + first * D, BLOCK * D);
-        test_random_normals(&seed, p.v + first * D, BLOCK * D);
+        const size_t first = columns[i] * COLS;
+        open_rows((char *)p.k, first, first + COLS, row);
+        open_rows((char *)p.v, first, first + COLS, row);
+        test_random_normals(&seed, p.k + first * D, COLS * D);
+        test_random_normals(&seed, p.v + first * D, COLS * D);
     }
     p.shape.keys = S;
     p.options.blocks = &blocks;
     p.options.stats = &stats;
     assert_ok(forward(two, &p));
-    assert_int_equal(stats.pairs, BLOCK * BLOCK * 3 + (L - 2 * BLOCK) * BLOCK * 3);
+    assert_int_equal(stats.pairs, COLS * (3 * BLOCK + 3 * (L - 2 * BLOCK)));
     check(&p, 97);
     munmap(p.k, S * row);
     munmap(p.v, S * row);
