@@ -61,7 +61,8 @@ extern "C" {
 typedef struct dotk_attention_stats {
     uint64_t pairs;     /* query-key pairs that a mask or length did not exclude               */
     double seconds;     /* wall-clock time                                                     */
-    const char *path;   /* static text: "rows", "chunks", "empty"; see dotk_attention_plan()   */
+    const char *path;   /* static text: "rows", "chunks", "empty"; see dotk_attention_plan();  */
+                        /* backward: "heads", or "blocks" where those are too few, "empty"     */
     const char *kernel; /* static text: the kernel that ran, "-" for none                      */
 } dotk_attention_stats;
 

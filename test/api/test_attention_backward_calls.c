@@ -145,7 +145,7 @@ test_halves(void **state)
 static void
 test_many_rows(void **state)
 {
-    enum { L = 9000, S = 260, D = 40, PIECE = 500 };
+    enum { L = TEST_EMULATED ? 2500 : 9000, S = 260, D = 40, PIECE = 500 };
     struct problem p = make(1, 1, 2, L, S, D, D);
     float *const d_out = normal_d_out(&p, 2);
     const struct parts parts = parts_of(&p);
@@ -183,6 +183,7 @@ test_many_rows(void **state)
         const size_t row = L + first;
         piece.shape.heads = 1;
         piece.shape.queries = PIECE;
+        piece.options.stats = NULL;
         g.q = got;
         assert_ok(dotk_attention_backward(one, &piece.shape, q + row * D, k + S * D, v + S * D,
                                           &piece.options, out + row * D, p.lse + row, d + row * D,
