@@ -4,8 +4,8 @@
  * The bytes choose sizes, strides, masks, lists and numbers, good and bad; the values of the arrays
  * come from a generator, and each array is exactly as large as its shape and strides say. Whatever
  * the bytes are: a refused call says why; an accepted one gives the same bits to one thread and to
- * two, and the output that the weights give. With the first bit of the bytes set a member of the
- * shape is 8 bytes of any value, and only a plan is asked for.
+ * two, the output that the weights give, and gradients of values that fit it. With the first bit of
+ * the bytes set a member of the shape is 8 bytes of any value, and only a plan is asked for.
  */
 #include <dotk/attention.h>
 
@@ -323,7 +323,7 @@ free_problem(struct problem *p)
 /*  Calls                                                                    */
 /* ------------------------------------------------------------------------- */
 
-/* The output that the weights give, for dense f32 values and no dropout. */
+/* The output that the weights give, for f32 values. */
 static void
 check_weights(const struct problem *p, const float *weights, const float *out)
 {
@@ -339,21 +339,107 @@ check_weights(const struct problem *p, const float *weights, const float *out)
         double total = 0;
         for (size_t j = 0; j < s->keys; j++)
             total += (double)weights[row * s->keys + j];
-        require(total <= 1 + 1e-5);
+        require(total <= 1 + 1e-5 || p->options.dropout > 0);
         for (size_t e = 0; e < p->value_width; e++) {
             double sum = 0;
             for (size_t j = 0; j < s->keys; j++)
                 sum += (double)weights[row * s->keys + j] * (double)value[j * from.row + e];
-            require(fabs(sum - (double)got[e]) <= 2e-5);
+            require(fabs(sum - (double)got[e]) <= 2e-5 / (1 - (double)p->options.dropout));
         }
     }
+}
+
+/* A context of two threads. */
+static dotk_context *
+two(void)
+{
+    static dotk_context *context;
+    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
+
+    options.threads = 2;
+    require(context != NULL || dotk_context_create(&options, &context) == DOTK_OK);
+    return context;
+}
+
+/* The sum of products of two (B, heads, rows, width) arrays of one layout, and of their sizes. */
+static double
+dot(const dotk_attention_shape *shape, size_t heads, size_t rows, size_t width,
+    const dotk_layout *layout, const void *a, const void *b, double *size)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < shape->batch * heads * rows * width; i++) {
+        const size_t e = i % width, row = i / width % rows, head = i / width / rows % heads;
+        const size_t at = i / width / rows / heads * layout->batch + head * layout->head +
+                          row * layout->row + e;
+        const double product = (double)((const float *)a)[at] * (double)((const float *)b)[at];
+        sum += product;
+        *size += fabs(product);
+    }
+    return sum;
+}
+
+enum { OF_Q, OF_K, OF_V, OF_BIAS, OF_SINKS, ARRAYS };
+
+/*
+ * Gradients from an output of 'bytes' bytes. An output is linear in the values, so the values times
+ * their gradients are the output times its own.
+ */
+static void
+check_gradients(const struct problem *p, const void *out, size_t bytes, const float *lse)
+{
+    const dotk_attention_shape *const s = &p->shape;
+    const dotk_attention_options *const o = &p->options;
+    const dotk_layout q = resolved(&o->query, s->heads, s->queries, s->width);
+    const dotk_layout k = resolved(&o->key, p->key_heads, s->keys, s->width);
+    const dotk_layout v = resolved(&o->value, p->key_heads, s->keys, p->value_width);
+    const dotk_layout to = resolved(&o->output, s->heads, s->queries, p->value_width);
+    const size_t sizes[ARRAYS] = {
+        p->size * extent(s, s->heads, s->queries, s->width, &q),
+        p->size * extent(s, p->key_heads, s->keys, s->width, &k),
+        p->size * extent(s, p->key_heads, s->keys, p->value_width, &v),
+        o->bias == NULL ? 0 : 4 * extent(s, s->heads, s->queries, s->keys, &o->bias_layout),
+        o->sinks == NULL ? 0 : 4 * s->heads,
+    };
+    void *const d_out = allocate(bytes), *found[2][ARRAYS];
+    dotk_status status[2];
+
+    memset(d_out, 0x38, bytes); /* 4.4e-5 as f32, 0.53 as f16, 4.4e-5 as bf16 */
+    for (int n = 0; n < 2; n++) {
+        dotk_attention_gradients to_where = DOTK_ATTENTION_GRADIENTS_INIT;
+        for (size_t i = 0; i < ARRAYS; i++) {
+            found[n][i] = allocate(sizes[i]);
+            memset(found[n][i], 0, sizes[i]);
+        }
+        to_where.q = found[n][OF_Q];
+        to_where.k = found[n][OF_K];
+        to_where.v = found[n][OF_V];
+        to_where.bias = o->bias != NULL ? found[n][OF_BIAS] : NULL;
+        to_where.sinks = o->sinks != NULL ? found[n][OF_SINKS] : NULL;
+        status[n] = dotk_attention_backward(n == 0 ? NULL : two(), s, p->q, p->k, p->v, o, out, lse,
+                                            d_out, &to_where);
+        require(status[n] == DOTK_OK || dotk_last_message()[0] != '\0');
+    }
+    require(status[0] == status[1]);
+    for (size_t i = 0; i < ARRAYS; i++) {
+        require(status[0] != DOTK_OK || memcmp(found[0][i], found[1][i], sizes[i]) == 0);
+        free(found[1][i]);
+    }
+    if (status[0] == DOTK_OK && p->is_tame && p->size == 4) {
+        double size = 0;
+        const double values = dot(s, p->key_heads, s->keys, p->value_width, &v, p->v,
+                                  found[0][OF_V], &size);
+        const double outputs = dot(s, s->heads, s->queries, p->value_width, &to, out, d_out, &size);
+        require(fabs(values - outputs) <= 1e-5 * size);
+    }
+    for (size_t i = 0; i < ARRAYS; i++)
+        free(found[0][i]);
+    free(d_out);
 }
 
 static void
 run(const struct problem *p)
 {
-    static dotk_context *two;
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
     const dotk_attention_shape *const s = &p->shape;
     const dotk_layout layout = resolved(&p->options.output, s->heads, s->queries, p->value_width);
     const size_t bytes = p->size * extent(s, s->heads, s->queries, p->value_width, &layout);
@@ -362,23 +448,21 @@ run(const struct problem *p)
     float *const lse = allocate(rows * sizeof *lse), *const lse2 = allocate(rows * sizeof *lse);
     float *const weights = allocate(rows * s->keys * sizeof *weights);
 
-    options.threads = 2;
-    require(two != NULL || dotk_context_create(&options, &two) == DOTK_OK);
     memset(out, 0, bytes);
     memset(again, 0, bytes);
     const dotk_status status = dotk_attention_forward(NULL, s, p->q, p->k, p->v, &p->options, out,
                                                       lse);
     require(status == DOTK_OK || dotk_last_message()[0] != '\0');
-    require(dotk_attention_forward(two, s, p->q, p->k, p->v, &p->options, again, lse2) == status);
+    require(dotk_attention_forward(two(), s, p->q, p->k, p->v, &p->options, again, lse2) == status);
     require(status != DOTK_OK ||
             (memcmp(out, again, bytes) == 0 && memcmp(lse, lse2, rows * sizeof *lse) == 0));
     if (status == DOTK_OK) {
-        require(dotk_attention_scores(two, s, p->q, p->k, &p->options,
+        require(dotk_attention_scores(two(), s, p->q, p->k, &p->options,
                                       (dotk_attention_stage)(p->random % 3), weights) == DOTK_OK);
         require(dotk_attention_weights(NULL, s, p->q, p->k, &p->options, 0, weights) == DOTK_OK);
-        if (p->is_tame && p->options.dropout == 0 && p->size == 4 &&
-            p->options.value_scales == NULL)
+        if (p->is_tame && p->size == 4 && p->options.value_scales == NULL)
             check_weights(p, weights, (const float *)(const void *)out);
+        check_gradients(p, out, bytes, lse);
     }
     free(out);
     free(again);

@@ -123,7 +123,7 @@ describe_shape(const dotk_attention_shape *shape, struct dk_attention *out)
                        "shape->heads is %zu, shape->key_heads %zu: query heads share keys evenly, "
                        "so the former is a multiple of the latter",
                        out->heads, out->key_heads);
-    out->group = out->heads != 0 ? out->heads / out->key_heads : 1;
+    out->group = out->key_heads != 0 ? out->heads / out->key_heads : 1;
     return DOTK_OK;
 }
 

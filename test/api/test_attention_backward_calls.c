@@ -480,6 +480,30 @@ test_empty(void **state)
     }
 }
 
+/* Keys that no head asks for have gradients, zeros; the empty gradient of q is left alone. */
+static void
+test_no_query_heads(void **state)
+{
+    const dotk_attention_shape shape = {
+        .batch = 2, .heads = 0, .queries = 5, .keys = 3, .width = 4, .key_heads = 1};
+    dotk_attention_gradients gradients = DOTK_ATTENTION_GRADIENTS_INIT;
+    float k[24] = {0}, v[24] = {0}, d_k[24], d_v[24];
+    struct test_guarded guarded;
+    float *const nothing = test_guarded_floats(&guarded, 0);
+
+    (void)state;
+    memset(d_k, 0xff, sizeof d_k);
+    memset(d_v, 0xff, sizeof d_v);
+    gradients.q = nothing;
+    gradients.k = d_k;
+    gradients.v = d_v;
+    assert_ok(dotk_attention_backward(two, &shape, nothing, k, v, NULL, nothing, nothing, nothing,
+                                      &gradients));
+    for (size_t i = 0; i < 24; i++)
+        assert_true(d_k[i] == 0 && d_v[i] == 0);
+    test_guarded_free(&guarded);
+}
+
 /* ------------------------------------------------------------------------- */
 /*  Memory, cancelling                                                       */
 /* ------------------------------------------------------------------------- */
@@ -699,6 +723,7 @@ main(void)
         cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_no_query_heads),
         cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_warm_calls_allocate_nothing),
         cmocka_unit_test(test_memory),
