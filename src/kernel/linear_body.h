@@ -8,6 +8,9 @@
 /* Columns in work at a time: enough sums side by side to hide the latency of an FMA. */
 enum { LINEAR_VECS = 4 };
 
+/* Tokens in work at a time, where the rule allows it; AVX2 has registers for one. */
+enum { LINEAR_TOKENS = VEC_LANES == 8 ? 1 : 2 };
+
 /* sum[v] = the columns of 'state', each times 'at'. */
 VEC_FN void
 linear_read(const size_t vecs, const float *state, const float *at, size_t dim, vec *sum)
@@ -29,32 +32,77 @@ struct linear_token {
 };
 
 /*
- * Updates the state by u, and reads it: what the query gets, and under the delta rule what the next
- * token recalls.
+ * Updates the state by u of one token or two, and reads it: what their queries get, and under the
+ * delta rule what the next token recalls. Two at a time load and store the state half as often; the
+ * delta rule cannot have them, as the second u is known only after the first update.
  */
 VEC_FN void
-linear_update(const size_t vecs, const bool gated, const bool delta, float *state,
-              const struct linear_token *token, size_t dim, const vec *u, vec *out, vec *recalled)
+linear_update(const size_t vecs, const bool gated, const bool delta, const size_t tokens,
+              float *state, const struct linear_token *token, size_t dim, vec (*u)[LINEAR_VECS],
+              vec (*out)[LINEAR_VECS], vec *recalled)
 {
     DK_UNROLL
-    for (size_t v = 0; v < vecs; v++)
-        out[v] = recalled[v] = vec_set(0);
+    for (size_t v = 0; v < vecs; v++) {
+        DK_UNROLL
+        for (size_t t = 0; t < tokens; t++)
+            out[t][v] = vec_set(0);
+        recalled[v] = vec_set(0);
+    }
     for (size_t d = 0; d < dim; d++) {
-        const vec key = vec_set(token->key[d]), query = vec_set(token->query[d]);
-        const vec keep = vec_set(gated ? token->keep[d] : 1);
-        const vec probe = vec_set(delta ? token->next_probe[d] : 0);
         DK_UNROLL
         for (size_t v = 0; v < vecs; v++) {
             float *const at = state + d * DK_PANEL + v * VEC_LANES;
             vec s = vec_load(at);
-            if (gated)
-                s = vec_mul(keep, s);
-            s = vec_fma(key, u[v], s);
+            DK_UNROLL
+            for (size_t t = 0; t < tokens; t++) {
+                if (gated)
+                    s = vec_mul(vec_set(token[t].keep[d]), s);
+                s = vec_fma(vec_set(token[t].key[d]), u[t][v], s);
+                out[t][v] = vec_fma(vec_set(token[t].query[d]), s, out[t][v]);
+            }
             vec_store(at, s);
-            out[v] = vec_fma(query, s, out[v]);
             if (delta)
-                recalled[v] = vec_fma(probe, s, recalled[v]);
+                recalled[v] = vec_fma(vec_set(token->next_probe[d]), s, recalled[v]);
         }
+    }
+}
+
+/*
+ * Tokens t .. t + tokens - 1, for 'vecs' vectors of columns from column 'col' on; 'recalled' is
+ * what the first of them recalls, and then what the one after them does.
+ */
+VEC_FN void
+linear_tokens(const size_t vecs, const bool gated, const bool delta, const size_t tokens,
+              const struct dk_linear_f32 *args, size_t t, size_t col, vec *recalled)
+{
+    const size_t stride = args->stride, next = t + tokens;
+    struct linear_token token[LINEAR_TOKENS];
+    vec u[LINEAR_TOKENS][LINEAR_VECS], out[LINEAR_TOKENS][LINEAR_VECS];
+
+    DK_UNROLL
+    for (size_t i = 0; i < tokens; i++) {
+        token[i] = (struct linear_token){
+            .key = args->key + (t + i) * stride,
+            .keep = gated ? args->keep + (t + i) * stride : NULL,
+            .query = args->query + (t + i) * args->heads * stride,
+            /* the last token's own, for want of a next: nobody looks at the sum */
+            .next_probe = delta ? args->probe + (next < args->tokens ? next : t) * stride : NULL,
+        };
+        DK_UNROLL
+        for (size_t v = 0; v < vecs; v++) {
+            u[i][v] = vec_load(args->value + (t + i) * DK_PANEL + col + v * VEC_LANES);
+            if (delta)
+                u[i][v] = vec_mul(vec_set(args->beta[t + i]), vec_sub(u[i][v], recalled[v]));
+        }
+    }
+    linear_update(vecs, gated, delta, tokens, args->state + col, token, args->dim, u, out,
+                  recalled);
+    DK_UNROLL
+    for (size_t i = 0; i < tokens; i++) {
+        DK_UNROLL
+        for (size_t v = 0; v < vecs; v++)
+            vec_store(args->out + (t + i) * args->heads * DK_PANEL + col + v * VEC_LANES,
+                      out[i][v]);
     }
 }
 
@@ -63,37 +111,22 @@ VEC_FN void
 linear_columns(const size_t vecs, const bool gated, const bool delta,
                const struct dk_linear_f32 *args, size_t col)
 {
-    const size_t dim = args->dim, stride = args->stride;
-    float *const state = args->state + col;
-    vec u[LINEAR_VECS], out[LINEAR_VECS], recalled[LINEAR_VECS];
+    vec recalled[LINEAR_VECS], out[LINEAR_VECS];
+    size_t t = 0;
 
     if (delta && args->tokens > 0)
-        linear_read(vecs, state, args->probe, dim, recalled);
-    for (size_t t = 0; t < args->tokens; t++) {
-        const float *const query = args->query + t * args->heads * stride;
-        float *const to = args->out + t * args->heads * DK_PANEL + col;
-        const struct linear_token token = {
-            .key = args->key + t * stride,
-            .keep = gated ? args->keep + t * stride : NULL,
-            .query = query,
-            /* the last token's own, for want of a next: nobody looks at the sum */
-            .next_probe = delta ? args->probe + (t + 1 < args->tokens ? t + 1 : t) * stride : NULL,
-        };
-        DK_UNROLL
-        for (size_t v = 0; v < vecs; v++) {
-            u[v] = vec_load(args->value + t * DK_PANEL + col + v * VEC_LANES);
-            if (delta)
-                u[v] = vec_mul(vec_set(args->beta[t]), vec_sub(u[v], recalled[v]));
-        }
-        linear_update(vecs, gated, delta, state, &token, dim, u, out, recalled);
-        DK_UNROLL
-        for (size_t v = 0; v < vecs; v++)
-            vec_store(to + v * VEC_LANES, out[v]);
+        linear_read(vecs, args->state + col, args->probe, args->dim, recalled);
+    /* Further queries read the state between two tokens. */
+    for (; !delta && args->heads == 1 && t + LINEAR_TOKENS <= args->tokens; t += LINEAR_TOKENS)
+        linear_tokens(vecs, gated, delta, LINEAR_TOKENS, args, t, col, recalled);
+    for (; t < args->tokens; t++) {
+        linear_tokens(vecs, gated, delta, 1, args, t, col, recalled);
         for (size_t h = 1; h < args->heads; h++) {
-            linear_read(vecs, state, query + h * stride, dim, out);
+            const size_t row = t * args->heads + h;
+            linear_read(vecs, args->state + col, args->query + row * args->stride, args->dim, out);
             DK_UNROLL
             for (size_t v = 0; v < vecs; v++)
-                vec_store(to + h * DK_PANEL + v * VEC_LANES, out[v]);
+                vec_store(args->out + row * DK_PANEL + col + v * VEC_LANES, out[v]);
         }
     }
 }
