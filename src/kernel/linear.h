@@ -16,8 +16,9 @@
  * The textbook's way to make this fast is to turn stretches of tokens into matrix products
  * ("chunked form"; for the delta rule by a triangular inverse), which does more arithmetic and
  * rounds differently for each way to cut. Here the update of a token, what its first query reads
- * and what the next token recalls are one pass over the state, two to four multiply-adds for each
- * load and store, so that the loop is bound by arithmetic already.
+ * and what the next token recalls are one pass over the state, and without the delta rule two
+ * tokens share a pass: most of the way to being bound by arithmetic
+ * (bench/ladder/linear_attention.md).
  */
 #ifndef DOTK_KERNEL_LINEAR_H
 #define DOTK_KERNEL_LINEAR_H
