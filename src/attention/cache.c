@@ -10,7 +10,14 @@
 
 #include "platform/fork.h"
 
-enum { WIDTH_MAX = 65536, HEADS_MAX = 65536, KEYS_MAX = 65536, PAGE_KEYS = 256 };
+enum {
+    WIDTH_MAX = 65536,
+    HEADS_MAX = 65536,
+    KEYS_MAX = 65536,
+    PAGE_KEYS = 256,
+    STRIP_MOST = 64, /* columns that kernels blend in one pass over the keys: they read a strip as
+                        it lies, where they would come twice through rows of 128 */
+};
 
 static const size_t SLAB_BYTES = (size_t)16 << 20;
 
@@ -49,9 +56,10 @@ lay_out(dotk_cache *cache)
     size_t value_bytes;
 
     cache->panel_bytes = (pairs ? dk_round_up(cache->dim, 2) : cache->dim) * DK_PANEL * bytes;
-    cache->value_stride = dk_round_up(cache->width, DK_ATTEND_LANES);
+    cache->strips = (cache->width + STRIP_MOST - 1) / STRIP_MOST;
+    cache->strip = dk_round_up((cache->width + cache->strips - 1) / cache->strips, DK_ATTEND_LANES);
     return dk_mul(panels, cache->panel_bytes, &cache->values_at) &&
-           dk_mul(cache->page_keys, cache->value_stride * bytes, &value_bytes) &&
+           dk_mul(cache->page_keys, cache->strips * cache->strip * bytes, &value_bytes) &&
            dk_add(cache->values_at, value_bytes, &cache->scales_at) &&
            dk_add(cache->scales_at, scales, &cache->head_bytes) &&
            dk_mul(cache->head_bytes, cache->heads, &cache->page_bytes) &&
@@ -177,7 +185,11 @@ grow(dotk_cache *cache)
     cache->slabs = slab;
     cache->pages += pages;
     for (size_t i = pages; i-- > 0;) {
-        slab->page[i] = (struct dk_page){.next = cache->free, .data = data + i * cache->page_bytes};
+        slab->page[i] = (struct dk_page){
+            .next = cache->free,
+            .data = data + i * cache->head_bytes,
+            .head_stride = pages * cache->head_bytes,
+        };
         cache->free = &slab->page[i];
     }
     return DOTK_OK;

@@ -1,13 +1,15 @@
 /*
  * cache.h - what a key-value cache is made of: pages, and sequences that list them
  *
- * A page holds page_keys keys and values of all heads, one head after another, each 64-byte
- * aligned. Of one head:
+ * A page holds page_keys keys and values of all heads. Pages are allocated in slabs, which lie
+ * head after head, so that a head's next page is often the next in memory. Of one head, 64-byte
+ * aligned:
  *
  *     key panels      of 64 keys (kernel.h); f16 and int8 likewise, bf16 with pairs of
  *                     dimensions in each of 64 u32, the even one in the lower half
- *     values          rows of value_stride elements; bf16 in pairs of keys: row 2 i and 2 i + 1
- *                     as one row of u32, the even one in the lower half
+ *     values          strips of up to 64 columns, one after another: of each strip a row a key;
+ *                     bf16 in pairs of keys: row 2 i and 2 i + 1 as one row of u32, the even
+ *                     one in the lower half
  *     scales          int8: page_keys f32 of the keys, and as many of the values
  *
  * That is the same for every instruction set. What lies behind the last key is unspecified.
@@ -25,8 +27,9 @@
 
 struct dk_page {
     struct dk_page *next; /* of the free ones */
-    size_t users;         /* atomic */
-    char *data;
+    size_t users;         /* atomic      */
+    char *data;           /* of head 0   */
+    size_t head_stride;   /* bytes       */
 };
 
 struct dk_slab;
@@ -36,7 +39,7 @@ struct dotk_cache {
     dotk_store store;
     size_t page_keys, memory_limit;
     size_t panel_bytes;          /* of 64 keys of a head                                 */
-    size_t value_stride;         /* elements                                             */
+    size_t strip, strips;        /* columns of a strip of values, and how many there are */
     size_t values_at, scales_at; /* bytes from a head's beginning                        */
     size_t head_bytes, page_bytes;
 
@@ -62,9 +65,9 @@ dk_store_bytes(dotk_store store)
 }
 
 static inline char *
-dk_page_head(const dotk_cache *cache, const struct dk_page *page, size_t head)
+dk_page_head(const struct dk_page *page, size_t head)
 {
-    return page->data + head * cache->head_bytes;
+    return page->data + head * page->head_stride;
 }
 
 /* Scales of the keys of a head; those of the values follow. */

@@ -205,7 +205,7 @@ pack_heads(void *arg, size_t task, size_t slot)
                 .h = h,
                 .token = token,
                 .n = n,
-                .head = dk_page_head(cache, sequence->pages[place / cache->page_keys], h),
+                .head = dk_page_head(sequence->pages[place / cache->page_keys], h),
                 .first = first,
             };
             dk_cache_put_keys(&put);
@@ -373,7 +373,7 @@ dotk_sequence_get(const dotk_sequence *sequence, size_t first, size_t n, float *
     for (size_t h = 0; h < cache->heads; h++) {
         for (size_t i = 0; i < n; i++) {
             const size_t place = first + i, at = place % cache->page_keys;
-            char *const head = dk_page_head(cache, sequence->pages[place / cache->page_keys], h);
+            char *const head = dk_page_head(sequence->pages[place / cache->page_keys], h);
             if (k != NULL)
                 dk_cache_get_key(cache, head, at, k + (h * n + i) * cache->dim);
             if (v != NULL)

@@ -161,48 +161,64 @@ dk_cache_put_keys(const struct dk_put *put)
     }
 }
 
-/* Row of values at a place, of f32, f16 or int8. */
+/* Where column 0 of strip s of the value at a place lies: of f32, f16 or int8. */
 static void *
-value_row(const dotk_cache *cache, char *head, size_t place)
+value_at(const dotk_cache *cache, char *head, size_t place, size_t s)
 {
-    return head + cache->values_at + place * cache->value_stride * dk_store_bytes(cache->store);
+    return head + cache->values_at +
+           (s * cache->page_keys + place) * cache->strip * dk_store_bytes(cache->store);
 }
 
-/* The value of bf16 at a place: every second number. What follows an even place is made zero. */
+/* The same of bf16: every second number, that of the other key of the pair beside each. */
 static uint16_t *
-value_pairs(const dotk_cache *cache, char *head, size_t place)
+pair_at(const dotk_cache *cache, char *head, size_t place, size_t s)
 {
-    return (uint16_t *)(void *)(head + cache->values_at) + place / 2 * 2 * cache->value_stride +
-           place % 2;
+    return (uint16_t *)value_at(cache, head, place - place % 2, s) + place % 2;
+}
+
+/* Columns of strip s that exist. */
+static size_t
+columns_of(const dotk_cache *cache, size_t s)
+{
+    return dk_min(cache->strip, cache->width - s * cache->strip);
+}
+
+static void
+put_value(const dotk_cache *cache, const void *row, char *head, size_t place)
+{
+    const size_t bytes = dk_store_bytes(cache->store);
+
+    for (size_t s = 0; s < cache->strips; s++) {
+        const size_t columns = columns_of(cache, s);
+        const char *const from = (const char *)row + s * cache->strip * bytes;
+        if (cache->store != DOTK_STORE_BF16) {
+            memcpy(value_at(cache, head, place, s), from, columns * bytes);
+            continue;
+        }
+        const uint16_t *const halves = (const uint16_t *)(const void *)from;
+        uint16_t *const pairs = pair_at(cache, head, place, s);
+        for (size_t e = 0; e < columns; e++) {
+            pairs[2 * e] = halves[e];
+            if (place % 2 == 0)
+                pairs[2 * e + 1] = 0; /* there is no other key yet */
+        }
+    }
 }
 
 void
 dk_cache_put_values(const struct dk_put *put)
 {
     const dotk_cache *const cache = put->cache;
-    const size_t width = cache->width;
-    const uint16_t *const codes = put->room.codes;
 
     for (size_t i = 0; i < put->n; i++) {
         const size_t place = put->first + i;
-        void *const row = value_row(cache, put->head, place);
-        if (cache->store == DOTK_STORE_F32) {
-            memcpy(row,
-                   dk_tokens_row(put->tokens, put->kernels, put->h, put->token + i, put->room.rows),
-                   width * sizeof(float));
-            continue;
-        }
-        narrow(put, put->token + i, 1, dk_page_scales(cache, put->head) + cache->page_keys + place);
-        if (cache->store == DOTK_STORE_BF16) {
-            uint16_t *const pairs = value_pairs(cache, put->head, place);
-            for (size_t e = 0; e < width; e++) {
-                pairs[2 * e] = codes[e];
-                if (place % 2 == 0)
-                    pairs[2 * e + 1] = 0;
-            }
-        } else {
-            memcpy(row, codes, width * dk_store_bytes(cache->store));
-        }
+        const void *row = put->room.codes;
+        if (cache->store == DOTK_STORE_F32)
+            row = dk_tokens_row(put->tokens, put->kernels, put->h, put->token + i, put->room.rows);
+        else
+            narrow(put, put->token + i, 1,
+                   dk_page_scales(cache, put->head) + cache->page_keys + place);
+        put_value(cache, row, put->head, place);
     }
 }
 
@@ -234,18 +250,20 @@ dk_cache_get_key(const dotk_cache *cache, char *head, size_t place, float *out)
 void
 dk_cache_get_value(const dotk_cache *cache, char *head, size_t place, float *out)
 {
-    void *const row = value_row(cache, head, place);
-
-    for (size_t e = 0; e < cache->width; e++) {
-        switch (cache->store) {
-        case DOTK_STORE_F16: out[e] = dk_f16_to_f32(((uint16_t *)row)[e]); break;
-        case DOTK_STORE_BF16:
-            out[e] = dk_bf16_to_f32(value_pairs(cache, head, place)[2 * e]);
-            break;
-        case DOTK_STORE_INT8:
-            out[e] = ((int8_t *)row)[e] * dk_page_scales(cache, head)[cache->page_keys + place];
-            break;
-        default: out[e] = ((float *)row)[e];
+    for (size_t s = 0; s < cache->strips; s++, out += cache->strip) {
+        const void *const row = value_at(cache, head, place, s);
+        const float scale = cache->store == DOTK_STORE_INT8
+                                ? dk_page_scales(cache, head)[cache->page_keys + place]
+                                : 1;
+        for (size_t e = 0; e < columns_of(cache, s); e++) {
+            switch (cache->store) {
+            case DOTK_STORE_F16: out[e] = dk_f16_to_f32(((const uint16_t *)row)[e]); break;
+            case DOTK_STORE_BF16:
+                out[e] = dk_bf16_to_f32(pair_at(cache, head, place, s)[2 * e]);
+                break;
+            case DOTK_STORE_INT8: out[e] = ((const int8_t *)row)[e] * scale; break;
+            default: out[e] = ((const float *)row)[e];
+            }
         }
     }
 }
@@ -255,14 +273,13 @@ dk_cache_copy(const dotk_cache *cache, const struct dk_page *from, size_t count,
               const struct dk_page *to)
 {
     const size_t panels = (count + DK_PANEL - 1) / DK_PANEL;
-    const size_t values = dk_round_up(count, 2) * cache->value_stride *
-                          dk_store_bytes(cache->store);
+    const size_t values = dk_round_up(count, 2) * cache->strip * dk_store_bytes(cache->store);
 
     for (size_t h = 0; h < cache->heads; h++) {
-        const char *const source = dk_page_head(cache, from, h);
-        char *const copy = dk_page_head(cache, to, h);
+        char *const source = dk_page_head(from, h), *const copy = dk_page_head(to, h);
         memcpy(copy, source, panels * cache->panel_bytes);
-        memcpy(copy + cache->values_at, source + cache->values_at, values);
+        for (size_t s = 0; s < cache->strips; s++)
+            memcpy(value_at(cache, copy, 0, s), value_at(cache, source, 0, s), values);
         memcpy(copy + cache->scales_at, source + cache->scales_at,
                cache->head_bytes - cache->scales_at);
     }

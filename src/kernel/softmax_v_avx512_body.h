@@ -126,7 +126,10 @@ score_chain(const size_t rows, const size_t vecs, const struct dk_weigh *args, s
         DK_UNROLL
         for (size_t v = 0; v < vecs; v++) {
             keys[v] = _mm512_load_ps(panel + v * LANES);
-            PREFETCH_L1(panel + AHEAD_STEPS * DK_PANEL + v * LANES);
+            if (rows == ROWS)
+                PREFETCH_L1(panel + AHEAD_STEPS * DK_PANEL + v * LANES);
+            else if (d % STREAM_STEPS == 0)
+                PREFETCH_L2(panel + STREAM_WORDS + v * LANES);
         }
         DK_UNROLL
         for (size_t r = 0; r < rows; r++) {

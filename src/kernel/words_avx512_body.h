@@ -13,10 +13,24 @@
 
 #define TARGET DK_TARGET("avx512f,avx512vl,avx512dq")
 
-enum { LANES = 16, ROWS = DK_ATTEND_ROWS, AHEAD_STEPS = 8, PAIRS = WORD_KEYS == 2 };
+/*
+ * Few rows take keys and values as fast as memory gives them, and what lies without gaps the
+ * machine reads ahead by itself, but it begins anew with each 4 KiB: there the first lines are
+ * asked for, two of them ahead. More is less: what waits in the miss buffers of L1 keeps the
+ * machine's own reading out (bench/ladder/attention.md).
+ */
+enum {
+    LANES = 16,
+    ROWS = DK_ATTEND_ROWS,
+    AHEAD_STEPS = 8,
+    STREAM_WORDS = 2 * 4096 / 4,
+    STREAM_STEPS = 4096 / 4 / (4 * LANES),
+    PAIRS = WORD_KEYS == 2
+};
 
 /* asm: see tile_avx512.c */
 #define PREFETCH_L1(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
+#define PREFETCH_L2(address) __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)(address)))
 
 /*
  * acc += x * line, x a word in memory. asm, because gcc makes one broadcast of two uses of x. On

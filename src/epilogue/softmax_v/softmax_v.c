@@ -22,6 +22,16 @@ dk_attend_begin(const struct dk_attend_tile *tile)
     memset(tile->output, 0, tile->rows * tile->output_stride * sizeof *tile->output);
 }
 
+/* Columns of a strip of values from e on, and where it begins. */
+static size_t
+strip_at(const struct dk_attend_block *block, size_t e, const float **value)
+{
+    const size_t strip = block->strip != 0 ? block->strip : block->width;
+
+    *value = block->value + (block->strip != 0 ? e / strip * block->strip_stride : 0);
+    return dk_min(strip, block->width - e);
+}
+
 /* Whether 'count' words are numbers, of which 'exponent' is all ones in what is not finite. */
 static bool
 words_finite(const float *words, size_t count, uint32_t exponent)
@@ -42,12 +52,16 @@ values_finite(const struct dk_softmax_v_kernels *kernels, const struct dk_attend
               size_t first, size_t last)
 {
     const size_t keys = kernels->pairs ? 2 : 1; /* of a row of words */
+    const float *value;
 
-    for (size_t k = first / keys; k * keys < last; k++) {
-        const float *const value = block->value + k * block->value_stride;
-        if (!words_finite(value, block->width, 0x7f800000) ||
-            (kernels->pairs && !words_finite(value, block->width, 0x7f80)))
-            return false;
+    for (size_t e = 0, columns; e < block->width; e += columns) {
+        columns = strip_at(block, e, &value);
+        value += first / keys * block->value_stride;
+        for (size_t k = first / keys; k * keys < last; k++, value += block->value_stride) {
+            if (!words_finite(value, columns, 0x7f800000) ||
+                (kernels->pairs && !words_finite(value, columns, 0x7f80)))
+                return false;
+        }
     }
     return true;
 }
@@ -57,19 +71,21 @@ blend(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *t
       const struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK], size_t row,
       size_t rows, size_t first, size_t last)
 {
-    if (first == last)
-        return;
-    kernels->blend(&(struct dk_blend){
+    struct dk_blend args = {
         .weight = weight + row,
         .rows = rows,
         .first = first,
         .last = last,
-        .value = block->value,
         .value_stride = block->value_stride,
-        .width = block->width,
         .output = tile->output + row * tile->output_stride,
         .output_stride = tile->output_stride,
-    });
+    };
+
+    for (size_t e = 0; e < block->width && first < last; e += args.width) {
+        args.width = strip_at(block, e, &args.value);
+        kernels->blend(&args);
+        args.output += args.width;
+    }
 }
 
 /* Each row of the tile takes the values it sees of the panel at 'column'. */

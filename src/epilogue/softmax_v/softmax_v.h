@@ -48,6 +48,7 @@ struct dk_attend_block {
     size_t dim;
     const float *value; /* (count, width), or of pairs half as many rows */
     size_t value_stride, width;
+    size_t strip, strip_stride; /* 0, or values lie in strips of so many columns, so far apart */
     signed char finite[DK_ATTEND_BLOCK / DK_PANEL]; /* values of a panel: -1 not looked yet */
 };
 
