@@ -34,6 +34,7 @@
 #define DOTK_CACHE_H
 
 #include <dotk/attention.h>
+#include <dotk/rotary.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -128,26 +129,35 @@ typedef struct dotk_sequence_add_options {
     dotk_store store;       /* of k and v: f32, f16 or bf16                                    */
     dotk_layout key, value; /* where token i of head g lies: at g * head + i * row; 0: as in   */
                             /* dotk_attention_options. batch is not used                       */
+
+    /* Rotary embedding of keys, by the names and rules of dotk_rotary(). */
+    int32_t rotary;           /* 1: keys are turned before they are stored                     */
+    int32_t interleaved;      /* 0: halves, 1: interleaved                                     */
+    size_t rotary_width;      /* 0: D                                                          */
+    double theta;             /* 0: 10000                                                      */
+    const float *frequencies; /* NULL, or (rotary_width / 2)                                   */
+    const int64_t *positions; /* NULL, or (n); NULL: token i of the sequence stands at i       */
 } dotk_sequence_add_options;
 
+/* clang-format off */
 #define DOTK_SEQUENCE_ADD_OPTIONS_INIT                                                             \
     {                                                                                              \
-        sizeof(dotk_sequence_add_options), DOTK_STORE_F32, {0, 0, 0},                              \
-        {                                                                                          \
-            0, 0, 0                                                                                \
-        }                                                                                          \
+        sizeof(dotk_sequence_add_options), DOTK_STORE_F32, {0, 0, 0}, {0, 0, 0}, 0, 0, 0, 0, NULL, \
+        NULL                                                                                       \
     }
+/* clang-format on */
 
 /*
- * Appends n tokens; with an error, none of them.
+ * Appends n tokens; with an error, none of them. Keys that are turned are rounded only once, to
+ * what the cache stores.
  *
  *     k    (G, n, D)       v    (G, n, E)       of options->store, or (n, G, D) by strides
  *
  * Memory:  copies k and v.
  * Threads: exclusive on the sequence, shared-write on the cache.
- * Errors:  DOTK_BAD_ARGUMENT (NULL, a stride below the width, int8 for k and v; for an int8
- *          cache a value that is not finite or beyond 1e38), DOTK_NO_MEMORY (the system's, or the
- *          cache's limit).
+ * Errors:  DOTK_BAD_ARGUMENT (NULL, a stride below the width, int8 for k and v; what
+ *          dotk_rotary() refuses; for an int8 cache a value that is not finite or beyond 1e38),
+ *          DOTK_NO_MEMORY (the system's, or the cache's limit), DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_sequence_add(dotk_context *context, dotk_sequence *sequence, size_t n,
                                        const void *k, const void *v,

@@ -91,25 +91,42 @@ void dk_cache_share(size_t n, struct dk_page *const *pages);
 /* Whether the caller is the only user. */
 bool dk_page_alone(const struct dk_page *page);
 
+/* How tokens are turned by their positions (rotary/rotary.h). */
+struct dk_turn {
+    size_t pairs;
+    bool interleaved;
+    const double *turns;
+    const int64_t *positions; /* NULL: 'first', 'first' + 1, ... */
+    size_t first;
+};
+
 /* Tokens as they are given to dotk_sequence_add(). */
 struct dk_tokens {
     const char *start;
     size_t head, row, width; /* strides and width, in elements */
     dotk_store store;
+    bool turned;
 };
 
 /* Room for some rows, as f32 and as what the cache stores. */
 struct dk_cache_room {
     float *rows;
     uint16_t *codes;
+    double *cosines,
+        *sines; /* (64, pairs) of the tokens of a panel, the first of which is 'token' */
+    size_t token;
 };
 
 /* How many rows of that width a room has at least, up to 64. */
 size_t dk_cache_room_rows(size_t width);
 
-/* Row 'token' of a head, as f32: where it lies, or widened into 'room'. */
+/* Row 'token' of a head, as f32, not turned: where it lies, or widened into 'room'. */
 const float *dk_tokens_row(const struct dk_tokens *tokens, const struct dk_kernels *kernels,
                            size_t h, size_t token, float *room);
+
+/* Fills in the room's cosines and sines, of tokens token .. token + n - 1. */
+void
+dk_cache_angles(const struct dk_turn *turn, size_t token, size_t n, struct dk_cache_room *room);
 
 /*
  * Puts tokens token .. token + n - 1 of head h into places first .. first + n - 1 of a page's
@@ -118,8 +135,9 @@ const float *dk_tokens_row(const struct dk_tokens *tokens, const struct dk_kerne
 struct dk_put {
     const dotk_cache *cache;
     const struct dk_kernels *kernels;
-    struct dk_cache_room room;
+    const struct dk_cache_room *room;
     const struct dk_tokens *tokens;
+    const struct dk_turn *turn; /* of tokens that are turned */
     size_t h, token, n;
     char *head;
     size_t first;

@@ -2,7 +2,7 @@
  * cache_sequence.c - sequences of a cache: created, forked, truncated, extended, read back
  *
  * Adding tokens takes all the memory it needs first, then cannot fail: what a page that others
- * share holds of this sequence is copied, and the tokens are packed, head by head, shared among
+ * share holds of this sequence is copied, and the tokens are packed, panel by panel, shared among
  * threads when there are many.
  */
 #include "attention/cache.h"
@@ -10,6 +10,8 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+
+#include "rotary/rotary.h"
 
 enum { PAGES_FIRST = 8, ALONE = 1 << 18 /* numbers that one thread packs by itself */ };
 
@@ -179,40 +181,47 @@ struct add {
     dotk_sequence *sequence;
     size_t n;
     struct dk_tokens key, value;
+    struct dk_turn turn;
     const struct dk_kernels *kernels;
     struct dk_cache_room *rooms; /* of each slot */
-    size_t tasks;
 };
 
-/* Packs the tokens of a share of the heads. */
+/* Packs those of the tokens, of all heads, that come to lie in one panel: the first is number 0. */
 static void
-pack_heads(void *arg, size_t task, size_t slot)
+pack_panel(void *arg, size_t task, size_t slot)
 {
     const struct add *const add = arg;
     const dotk_sequence *const sequence = add->sequence;
     const dotk_cache *const cache = sequence->cache;
-    const size_t heads = cache->heads;
+    const size_t before = sequence->count % DK_PANEL, end = (task + 1) * DK_PANEL - before;
+    const size_t token = task == 0 ? 0 : task * DK_PANEL - before;
+    const size_t place = sequence->count + token;
+    struct dk_put put = {
+        .cache = cache,
+        .kernels = add->kernels,
+        .room = &add->rooms[slot],
+        .turn = &add->turn,
+        .token = token,
+        .n = dk_min(end, add->n) - token,
+        .first = place % cache->page_keys,
+    };
 
-    for (size_t h = heads * task / add->tasks; h < heads * (task + 1) / add->tasks; h++) {
-        for (size_t token = 0, n; token < add->n; token += n) {
-            const size_t place = sequence->count + token, first = place % cache->page_keys;
-            n = dk_min(DK_PANEL - place % DK_PANEL, add->n - token);
-            struct dk_put put = {
-                .cache = cache,
-                .kernels = add->kernels,
-                .room = add->rooms[slot],
-                .tokens = &add->key,
-                .h = h,
-                .token = token,
-                .n = n,
-                .head = dk_page_head(sequence->pages[place / cache->page_keys], h),
-                .first = first,
-            };
-            dk_cache_put_keys(&put);
-            put.tokens = &add->value;
-            dk_cache_put_values(&put);
-        }
+    if (add->key.turned)
+        dk_cache_angles(&add->turn, token, put.n, &add->rooms[slot]);
+    for (put.h = 0; put.h < cache->heads; put.h++) {
+        put.head = dk_page_head(sequence->pages[place / cache->page_keys], put.h);
+        put.tokens = &add->key;
+        dk_cache_put_keys(&put);
+        put.tokens = &add->value;
+        dk_cache_put_values(&put);
     }
+}
+
+/* Panels that the new tokens touch. */
+static size_t
+panels_of(const struct add *add)
+{
+    return (add->sequence->count % DK_PANEL + add->n + DK_PANEL - 1) / DK_PANEL;
 }
 
 static bool
@@ -226,10 +235,42 @@ alloc_rooms(struct dk_call *call, struct add *add)
         struct dk_cache_room *const room = &add->rooms[slot];
         room->rows = dk_call_alloc(call, numbers, sizeof *room->rows);
         room->codes = dk_call_alloc(call, numbers, sizeof *room->codes);
-        if (room->rows == NULL || room->codes == NULL)
+        const size_t angles = DK_PANEL * add->turn.pairs;
+        room->cosines = dk_call_alloc(call, angles, sizeof *room->cosines);
+        room->sines = dk_call_alloc(call, angles, sizeof *room->sines);
+        if (room->rows == NULL || room->codes == NULL || room->cosines == NULL ||
+            room->sines == NULL)
             return false;
     }
     return add->rooms != NULL;
+}
+
+/* The options of turning keys. Errors: DOTK_BAD_ARGUMENT. */
+static dotk_status
+check_rotary(struct add *add, const dotk_sequence_add_options *options)
+{
+    const size_t first = add->sequence->count;
+    const dotk_status status = dk_rotary_check(add->key.width, options->rotary_width,
+                                               options->theta, options->frequencies,
+                                               &add->turn.pairs);
+
+    if (status != DOTK_OK)
+        return status;
+    for (size_t i = 0; options->positions != NULL && i < add->n; i++) {
+        const int64_t position = options->positions[i];
+        if (position < -DK_ROTARY_POSITIONS || position > DK_ROTARY_POSITIONS)
+            return dk_fail(DOTK_BAD_ARGUMENT,
+                           "options->positions[%zu] is %lld: at most %lld in size", i,
+                           (long long)position, (long long)DK_ROTARY_POSITIONS);
+    }
+    if (options->positions == NULL && first + add->n > (size_t)DK_ROTARY_POSITIONS)
+        return dk_fail(DOTK_BAD_ARGUMENT, "token %zu stands beyond position %lld: pass positions",
+                       first + add->n, (long long)DK_ROTARY_POSITIONS);
+    add->key.turned = true;
+    add->turn.interleaved = options->interleaved != 0;
+    add->turn.positions = options->positions;
+    add->turn.first = first;
+    return DOTK_OK;
 }
 
 /* Room for 'pages' in the list. Errors: DOTK_NO_MEMORY. */
@@ -274,10 +315,13 @@ add_tokens(struct dk_call *call, struct add *add)
     }
     status = dk_cache_take(cache, pages - held, sequence->pages + held);
     if (status == DOTK_OK) {
-        if (add->tasks > 1)
-            status = dk_call_run(call, add->tasks, pack_heads, add);
-        else
-            pack_heads(add, 0, 0);
+        const double numbers = (double)add->n * (double)cache->heads *
+                               (double)(cache->dim + cache->width);
+        const size_t panels = panels_of(add);
+        if (numbers > ALONE)
+            status = dk_call_run(call, panels, pack_panel, add);
+        for (size_t task = 0; numbers <= ALONE && task < panels; task++)
+            pack_panel(add, task, 0);
         if (status != DOTK_OK) /* cancelled */
             dk_cache_release(cache, pages - held, sequence->pages + held);
     }
@@ -293,18 +337,29 @@ add_tokens(struct dk_call *call, struct add *add)
     return status;
 }
 
+/* How far each pair turns from a position to the next. */
+static bool
+alloc_turns(struct dk_call *call, struct add *add, const dotk_sequence_add_options *options)
+{
+    double *const turns = dk_call_alloc(call, add->turn.pairs, sizeof *turns);
+
+    if (turns == NULL)
+        return false;
+    if (options->rotary)
+        dk_rotary_turns(options->theta, options->frequencies, add->turn.pairs, turns);
+    add->turn.turns = turns;
+    return true;
+}
+
 static dotk_status
-begin_add(struct dk_call *call, struct add *add)
+begin_add(struct dk_call *call, struct add *add, const dotk_sequence_add_options *options)
 {
     dotk_sequence *const sequence = add->sequence;
     const dotk_cache *const cache = sequence->cache;
-    const double numbers = (double)add->n * (double)cache->heads *
-                           (double)(cache->dim + cache->width);
     dotk_status status = DOTK_OK;
 
     add->kernels = call->kernels;
-    add->tasks = numbers > ALONE ? dk_min(cache->heads, (size_t)(numbers / ALONE) + 1) : 1;
-    if (!alloc_rooms(call, add))
+    if (!alloc_rooms(call, add) || !alloc_turns(call, add, options))
         return dk_fail_memory(dk_max(cache->dim, cache->width) * sizeof(float), "packing keys");
     if (cache->store == DOTK_STORE_INT8) {
         float *const room = add->rooms[0].rows;
@@ -342,11 +397,13 @@ dotk_sequence_add(dotk_context *context, dotk_sequence *sequence, size_t n, cons
     if (status == DOTK_OK)
         status = check_tokens("v", "value", cache, n, cache->width, v, &options->value,
                               options->store, &add.value);
+    if (status == DOTK_OK && options->rotary)
+        status = check_rotary(&add, options);
     if (status == DOTK_OK)
         status = dk_call_begin(context, &call);
     if (status != DOTK_OK)
         return status;
-    status = begin_add(&call, &add);
+    status = begin_add(&call, &add, options);
     if (status == DOTK_OK)
         status = add_tokens(&call, &add);
     dk_call_end(&call);

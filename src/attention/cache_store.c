@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kernel/half.h"
+#include "rotary/rotary.h"
 
 enum { ROOM = 1 << 15 /* numbers of a room, unless one row has more */ };
 
@@ -34,6 +35,34 @@ dk_tokens_row(const struct dk_tokens *tokens, const struct dk_kernels *kernels, 
         return (const float *)(const void *)row;
     kernels->widen->widen_half[tokens->store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16](
         (const uint16_t *)(const void *)row, tokens->width, room);
+    return room;
+}
+
+void
+dk_cache_angles(const struct dk_turn *turn, size_t token, size_t n, struct dk_cache_room *room)
+{
+    room->token = token;
+    for (size_t i = 0; i < n; i++) {
+        const int64_t position = turn->positions != NULL ? turn->positions[token + i]
+                                                         : (int64_t)(turn->first + token + i);
+        dk_rotary_angles(turn->turns, turn->pairs, position, room->cosines + i * turn->pairs,
+                         room->sines + i * turn->pairs);
+    }
+}
+
+/* A row as it is stored but for rounding: in 'room', when it is not what the caller has. */
+static const float *
+row_of(const struct dk_put *put, size_t token, float *room)
+{
+    const float *const row = dk_tokens_row(put->tokens, put->kernels, put->h, token, room);
+
+    if (!put->tokens->turned)
+        return row;
+    const size_t angles = (token - put->room->token) * put->turn->pairs;
+    if (row != room)
+        memcpy(room, row, put->tokens->width * sizeof *room);
+    dk_rotary_row(room, put->turn->pairs, put->turn->interleaved, put->room->cosines + angles,
+                  put->room->sines + angles);
     return room;
 }
 
@@ -70,14 +99,13 @@ narrow(const struct dk_put *put, size_t token, size_t n, float *scales)
     const size_t width = put->tokens->width;
 
     for (size_t i = 0; i < n; i++) {
-        const float *const row = dk_tokens_row(put->tokens, put->kernels, put->h, token + i,
-                                               put->room.rows);
+        const float *const row = row_of(put, token + i, put->room->rows);
         if (put->cache->store == DOTK_STORE_INT8)
-            scales[i] = encode(row, width, (int8_t *)put->room.codes + i * width);
+            scales[i] = encode(row, width, (int8_t *)put->room->codes + i * width);
         else
             put->kernels->widen
                 ->narrow_half[put->cache->store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16](
-                    row, width, put->room.codes + i * width);
+                    row, width, put->room->codes + i * width);
     }
 }
 
@@ -86,16 +114,15 @@ static void
 put_f32(const struct dk_put *put, size_t token, size_t n, size_t lane, float *panel)
 {
     const size_t dim = put->tokens->width;
-    const float *rows = put->room.rows;
+    const float *rows = put->room->rows;
     size_t stride = dim;
 
-    if (put->tokens->store == DOTK_STORE_F32) {
+    if (put->tokens->store == DOTK_STORE_F32 && !put->tokens->turned) {
         rows = dk_tokens_row(put->tokens, put->kernels, put->h, token, NULL);
         stride = put->tokens->row;
     } else {
         for (size_t i = 0; i < n; i++)
-            (void)dk_tokens_row(put->tokens, put->kernels, put->h, token + i,
-                                put->room.rows + i * dim);
+            (void)row_of(put, token + i, put->room->rows + i * dim);
     }
     if (lane == 0) {
         put->kernels->pack_f32(rows, stride, n, dim, 1.0f, panel);
@@ -153,11 +180,11 @@ dk_cache_put_keys(const struct dk_put *put)
         }
         narrow(put, put->token + i, n, dk_page_scales(cache, put->head) + place);
         if (cache->store == DOTK_STORE_F16)
-            put_f16(put->room.codes, n, dim, lane, panel);
+            put_f16(put->room->codes, n, dim, lane, panel);
         else if (cache->store == DOTK_STORE_BF16)
-            put_bf16(put->room.codes, n, dim, lane, panel);
+            put_bf16(put->room->codes, n, dim, lane, panel);
         else
-            put_i8((const int8_t *)put->room.codes, n, dim, lane, panel);
+            put_i8((const int8_t *)put->room->codes, n, dim, lane, panel);
     }
 }
 
@@ -212,9 +239,9 @@ dk_cache_put_values(const struct dk_put *put)
 
     for (size_t i = 0; i < put->n; i++) {
         const size_t place = put->first + i;
-        const void *row = put->room.codes;
+        const void *row = put->room->codes;
         if (cache->store == DOTK_STORE_F32)
-            row = dk_tokens_row(put->tokens, put->kernels, put->h, put->token + i, put->room.rows);
+            row = row_of(put, put->token + i, put->room->rows);
         else
             narrow(put, put->token + i, 1,
                    dk_page_scales(cache, put->head) + cache->page_keys + place);

@@ -5,6 +5,8 @@
 #include "cache_reference.h"
 #include "contexts.h"
 
+#include <dotk/rotary.h>
+
 static const dotk_store stores[] = {DOTK_STORE_F32, DOTK_STORE_F16, DOTK_STORE_BF16,
                                     DOTK_STORE_INT8};
 
@@ -109,6 +111,53 @@ test_layouts(void **state)
     }
     free(k);
     free(v);
+    drop_tokens(&tokens);
+}
+
+/* Keys that a cache turns are those of dotk_rotary(), in all its forms. */
+static void
+test_rotary(void **state)
+{
+    enum { G = 3, D = 40, E = 8, N = 500 };
+    uint64_t random = 9;
+    struct tokens tokens = make_tokens(&random, G, D, E, N);
+    struct tokens turned = tokens;
+    const dotk_rotary_shape shape = {1, G, N, D};
+    int64_t positions[N];
+    float frequencies[D / 2];
+
+    (void)state;
+    turned.k = some_floats(N * G * D);
+    for (size_t i = 0; i < N; i++)
+        positions[i] = (int64_t)test_random_below(&random, 100000) - 500;
+    test_random_floats(&random, frequencies, D / 2);
+    for (size_t form = 0; form < 16; form++) {
+        dotk_rotary_options rotary = DOTK_ROTARY_OPTIONS_INIT;
+        dotk_sequence_add_options options = DOTK_SEQUENCE_ADD_OPTIONS_INIT;
+        dotk_cache *const cache = make_cache(G, D, E, stores[form % 4], 64, 0);
+        dotk_sequence *sequence;
+        rotary.input = rotary.output = (dotk_layout){0, D, G * D};
+        rotary.interleaved = options.interleaved = form & 1;
+        rotary.rotary_width = options.rotary_width = form & 2 ? 12 : 0;
+        rotary.theta = options.theta = form & 4 ? 500000 : 0;
+        rotary.frequencies = options.frequencies = form & 8 ? frequencies : NULL;
+        rotary.positions = form & 4 ? positions : NULL;
+        assert_ok(dotk_rotary(NULL, &shape, tokens.k, &rotary, turned.k));
+        options.rotary = 1;
+        options.key = rotary.input;
+        options.value = (dotk_layout){0, E, G * E};
+        assert_ok(dotk_sequence_create(cache, &sequence));
+        for (size_t done = 0, n; done < N; done += n) {
+            n = done == 0 ? 3 : done == 3 ? 300 : N - done;
+            options.positions = rotary.positions == NULL ? NULL : positions + done;
+            assert_ok(dotk_sequence_add(form & 2 ? two : NULL, sequence, n, tokens.k + done * G * D,
+                                        tokens.v + done * G * E, &options));
+        }
+        check_tokens(sequence, stores[form % 4], &turned, N);
+        dotk_sequence_destroy(sequence);
+        dotk_cache_destroy(cache);
+    }
+    free(turned.k);
     drop_tokens(&tokens);
 }
 
@@ -458,6 +507,18 @@ test_sequence_arguments(void **state)
     options.store = DOTK_STORE_INT8;
     refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "store is 3");
     options.store = DOTK_STORE_F32;
+    const int64_t far[] = {0, INT64_C(1) << 32};
+    options.rotary = 1;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "rotary_width is 3");
+    options.rotary_width = 4;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "rotary_width is 4");
+    options.rotary_width = 2;
+    options.theta = 0.5;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "theta is 0.5");
+    options.theta = 0;
+    options.positions = far;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "positions[1] is 4294967296");
+    options.rotary = 0;
     options.struct_size++;
     refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "struct_size");
     k[3 * 10 + 5] = NAN; /* head 1 of 10 tokens, the second of them */
@@ -493,6 +554,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stores),
         cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_rotary),
         cmocka_unit_test(test_pages_are_shared),
         cmocka_unit_test(test_random_changes),
         cmocka_unit_test(test_threads),
