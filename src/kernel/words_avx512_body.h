@@ -17,7 +17,7 @@
  * Few rows take keys and values as fast as memory gives them, and what lies without gaps the
  * machine reads ahead by itself, but it begins anew with each 4 KiB: there the first lines are
  * asked for, two of them ahead. More is less: what waits in the miss buffers of L1 keeps the
- * machine's own reading out (bench/ladder/attention.md).
+ * machine's own reading out (bench/ladder/decode.md).
  */
 enum {
     LANES = 16,
