@@ -37,7 +37,7 @@ build: ## install what is missing and build into build/release
 	@tools/install-deps build
 	$(call build,release)
 
-test: ## every test at every instruction set this machine has
+test: ## the tests, at every instruction set that this machine has
 	@tools/install-deps build test
 	$(call build,release)
 	@$(call tests,release)
