@@ -2,11 +2,12 @@
  * attention.c - attention forward and backward, and the memory it takes
  *
  *     bench-attention [--threads T] [--batch B] [--heads H] [--length L] [--dim D] [--rounds R]
- *                     [--backward] [--memory]
+ *                     [--backward] [--memory] [--bf16]
  *
  * Times full and causal attention, with --backward its gradients instead, of which 10 flop are
  * counted where the forward pass has 4. --memory runs one call, through an allocator that counts,
- * and reports the most bytes held beyond inputs and outputs.
+ * and reports the most bytes held beyond inputs and outputs. With --bf16 all arrays are bf16, and
+ * the peak is that of products of bf16.
  */
 #include "bench.h"
 
@@ -43,6 +44,19 @@ run_backward(void *user)
     gradients.v = a->gradient + 2 * floats;
     return dotk_attention_backward(a->context, shape, a->q, a->k, a->v, &a->options, a->out, a->lse,
                                    a->d_out, &gradients);
+}
+
+/* 'count' floats to bf16 in their own place, cut off. */
+static void
+narrow(float *array, size_t count)
+{
+    uint16_t *const halves = (uint16_t *)(void *)array;
+
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half[2]; /* the upper one is the number cut off */
+        memcpy(half, &array[i], sizeof half);
+        halves[i] = half[1];
+    }
 }
 
 /* ------------------------------------------------------------------------- */
@@ -112,6 +126,7 @@ main(int argc, char **argv)
     static const dotk_allocator counting = {allocate_counted, release_counted, NULL};
     const bool memory = bench_flag(argc, argv, "--memory");
     const bool backward = bench_flag(argc, argv, "--backward");
+    const bool bf16 = bench_flag(argc, argv, "--bf16");
 
     if (memory)
         bench_check(dotk_set_allocator(&counting));
@@ -129,9 +144,17 @@ main(int argc, char **argv)
                              .k = bench_rows(context, rows, dim, one, 2),
                              .v = bench_rows(context, rows, dim, one, 3),
                              .out = bench_array(rows * dim, sizeof(float))};
+    if (bf16) {
+        full.options.store = DOTK_STORE_BF16;
+        narrow(full.q, rows * dim);
+        narrow(full.k, rows * dim);
+        narrow(full.v, rows * dim);
+    }
     if (backward) {
         full.lse = bench_array(rows, sizeof(float));
         full.d_out = bench_rows(context, rows, dim, one, 4);
+        if (bf16)
+            narrow(full.d_out, rows * dim);
         full.gradient = bench_array(3 * rows * dim, sizeof(float));
         bench_check(run_attention(&full)); /* of the causal one only the time is looked at */
     }
@@ -143,18 +166,19 @@ main(int argc, char **argv)
         counter.most = counter.held; /* of inputs the generator's scratch is no part */
         print_memory(&full, backward);
     } else {
-        const double bytes = 12.0 * (double)rows * (double)dim;
+        const double bytes = (bf16 ? 6.0 : 12.0) * (double)rows * (double)dim;
         const double flop = (backward ? 10.0 : 4.0) * (double)dim * (double)rows;
         dotk_status (*const run)(void *) = backward ? run_backward : run_attention;
         struct bench_case cases[2] = {
-            {.ours = {run, &full, flop * (double)length, bytes}},
+            {.ours = {run, &full, flop * (double)length, bytes}, .bf16 = bf16},
             {.ours = {run, &causal, flop * ((double)length + 1) / 2, bytes}},
         };
         for (int i = 0; i < 2; i++)
             snprintf(cases[i].what, sizeof cases[i].what,
                      "\"batch\": %zu, \"heads\": %zu, \"length\": %zu, \"dim\": %zu, "
-                     "\"causal\": %s",
-                     batch, heads, length, dim, i == 1 ? "true" : "false");
+                     "\"causal\": %s%s",
+                     batch, heads, length, dim, i == 1 ? "true" : "false",
+                     bf16 ? ", \"store\": \"bf16\"" : "");
         code = bench_run(backward ? "attention-backward" : "attention", context, &nobody,
                          (size_t)bytes, bench_size(argc, argv, "--rounds", 7), cases, 2);
     }

@@ -177,6 +177,7 @@ struct bench_case {
     dotk_timed ours;
     dotk_timed other;       /* run NULL: nothing to compare with                         */
     const char *other_name; /* "rival" for OpenBLAS; the ratio is its time over ours      */
+    bool bf16;              /* in the first case: the peak is that of products of bf16    */
 };
 
 enum { BENCH_MOST_CASES = 16 };
@@ -210,6 +211,7 @@ bench_run(const char *name, dotk_context *context, const struct bench_rival *riv
     }
     if (read_bytes < (size_t)1 << 30)
         options.read_bytes = read_bytes;
+    options.bf16 = cases[0].bf16;
     bench_check(dotk_machine_create(context, &options, &machine));
     bench_check(dotk_machine_time(machine, timed, things, rounds, timing, &reading));
     dotk_machine_destroy(machine);

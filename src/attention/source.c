@@ -264,6 +264,8 @@ dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *
         dk_cached_prefetch(source, index, key_head, first, last, t, parts);
         return;
     }
+    if (source->softmax_v->pairs && parts == 1)
+        return; /* packing has asked for it, a little at a time */
     const size_t from = first + (last - first) * t / parts;
     const size_t count = first + (last - first) * (t + 1) / parts - from;
     const struct rows values = values_of(problem, entry, key_head);
