@@ -341,6 +341,10 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
                        unit->key_head, key, dk_min(step, end - key), wanted, &block);
         for (size_t t = 0; t < tiles; t++) {
             const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
+            const size_t row = tile.row + tile.rows;
+            dk_visible_prefetch(&unit->visible, row,
+                                dk_min(row + DK_ATTEND_ROWS, unit->row + unit->rows), key,
+                                block.count);
             dk_attend_block(work->source.softmax_v, &tile, &block, room->weight);
             dk_source_prefetch(&work->source, &room->source, &unit->visible.entry, unit->entry,
                                unit->key_head, next, dk_min(next + step, unit->span.end), t, tiles);

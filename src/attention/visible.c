@@ -187,6 +187,22 @@ dk_visible_bias(const struct dk_visible *visible, size_t row, size_t key, size_t
     }
 }
 
+void
+dk_visible_prefetch(const struct dk_visible *visible, size_t row, size_t end, size_t key,
+                    size_t count)
+{
+    const dotk_attention_options *const options = &visible->problem->options;
+
+    for (size_t r = row; options->mask != NULL && r < end; r++) {
+        const uint8_t *const flags = options->mask + dense_row(visible, &options->mask_layout, r) +
+                                     key;
+        for (size_t i = 0; i < count; i += DK_LINE) {
+            __builtin_prefetch(flags + i);
+            __asm__ volatile("" : : : "memory"); /* or gcc 12 keeps one of several */
+        }
+    }
+}
+
 uint64_t
 dk_visible_pairs(const struct dk_attention *problem)
 {

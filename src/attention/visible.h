@@ -49,6 +49,13 @@ dk_visible_stay(const struct dk_visible *visible, const struct dk_kernels *kerne
                             visible->entry.query + dk_attention_query(problem, row), key);
 }
 
+/*
+ * Asks for what the boolean mask holds of rows row .. end - 1 and 'count' keys. (A bias takes so
+ * many more bytes that the processor sees by itself what comes next.)
+ */
+void dk_visible_prefetch(const struct dk_visible *visible, size_t row, size_t end, size_t key,
+                         size_t count);
+
 /* The pairs that count. Looks at every 64 cells where a mask, a bias or blocks are given. */
 uint64_t dk_visible_pairs(const struct dk_attention *problem);
 

@@ -103,19 +103,20 @@ struct dk_softmax_rows {
  *     scale    of pairs: what scores are multiplied by, first of all
  *     softcap  0: none; else every score s becomes softcap * tanh(s / softcap), which is finite
  *              for an infinite s
- *     bias     NULL, or bias[r][c] is added to the score of key c for row r, after softcap
- *     keep     NULL: every key counts; else key c counts for row r when bit c of keep[r] is set
+ *     bias     NULL, or bias[6 p + r][c] is added to the score of panel p's key c for row r, after
+ *              softcap
+ *     keep     NULL: every key counts; else key c of panel p counts for row r when bit c of
+ *              keep[6 p + r] is set
  *     weight   receives weight[r][column .. column + cols - 1], 0 for keys that do not count;
  *              columns before that hold the weights of the block's earlier panels
  *     output   (rows, output_stride): sums so far, which follow m
  *
  * Promises of the caller: rows is 1 .. 6, cols is 16, 32, 48 or 64, column a multiple of 64;
- * panels is 1, or up to what is left of the block when cols is 64 and keep and bias
- * are NULL; softcap is 0 or in 2^-126 .. 2^126; panel, bias, weight and output are 64-byte
- * aligned, output_stride is a multiple of 16; query and panel are readable for exactly what the
- * shapes say. Keys that do not count may hold anything, and their biases too. A score, capped and
- * biased, that counts and is NaN or +infinity makes the row's max and sums NaN; one of -infinity
- * has weight 0.
+ * panels is 1, or up to what is left of the block when cols is 64; softcap is 0 or in 2^-126 ..
+ * 2^126; panel, bias, weight and output are 64-byte aligned, output_stride is a multiple of 16;
+ * query and panel are readable for exactly what the shapes say. Keys that do not count may hold
+ * anything, and their biases too. A score, capped and biased, that counts and is NaN or +infinity
+ * makes the row's max and sums NaN; one of -infinity has weight 0.
  */
 struct dk_weigh {
     const float *query;

@@ -452,18 +452,32 @@ zero_half(__m512 acc[ROWS][2])
         acc[r][0] = acc[r][1] = _mm512_setzero_ps();
 }
 
+/* What softcap and bias make of the scores of a row and 32 keys, the bias of which begins there. */
+DK_INLINE TARGET void
+adjust_half(const struct dk_weigh *args, float inverse, const float *bias, __m512 score[2])
+{
+    if (args->softcap != 0) {
+        score[0] = cap_score(score[0], args->softcap, inverse);
+        score[1] = cap_score(score[1], args->softcap, inverse);
+    }
+    if (args->bias != NULL) {
+        score[0] = _mm512_add_ps(score[0], _mm512_load_ps(bias));
+        score[1] = _mm512_add_ps(score[1], _mm512_load_ps(bias + LANES));
+    }
+}
+
 /*
  * The weights of a half, counted from 'column' on, from its scores, row by row, and before each
  * row a sixth of the scores of the half at 'panel' (unless NULL). A panel's second half makes
  * 'after' of 'before' and the row's sums over the panel, and returns the latter's sum over rows;
- * its first half returns 0.
+ * its first half returns 0. 'adjusted': there may be a softcap, biases or a mask.
  */
 DK_INLINE TARGET __m512
-weigh_half(const bool capped, const struct dk_weigh *args, size_t half, __m512 score[ROWS][2],
+weigh_half(const bool adjusted, const struct dk_weigh *args, size_t half, __m512 score[ROWS][2],
            const float *panel, __m512 next[ROWS][2], const struct dk_softmax_rows *before,
            struct dk_softmax_rows *after)
 {
-    const float cap = args->softcap, inverse = capped ? 1 / cap : 0;
+    const float inverse = adjusted && args->softcap != 0 ? 1 / args->softcap : 0;
     const size_t column = args->column + half * 2 * LANES;
     __m512 all = _mm512_setzero_ps();
     size_t d = 0;
@@ -478,13 +492,18 @@ weigh_half(const bool capped, const struct dk_weigh *args, size_t half, __m512 s
         __asm__ volatile("" : : : "memory"); /* constants stay in memory */
         score[r][0] = scaled(args, score[r][0]);
         score[r][1] = scaled(args, score[r][1]);
-        if (capped) {
-            score[r][0] = cap_score(score[r][0], cap, inverse);
-            score[r][1] = cap_score(score[r][1], cap, inverse);
-        }
+        const size_t row = half / 2 * ROWS + r, first_key = half % 2 * 2 * LANES;
+        if (adjusted)
+            adjust_half(args, inverse, args->bias != NULL ? &args->bias[row][first_key] : NULL,
+                        score[r]);
         const __m512 m = _mm512_set1_ps(args->softmax->max[r]);
-        const __m512 low = exp2_of(_mm512_sub_ps(score[r][0], m));
-        const __m512 high = exp2_of(_mm512_sub_ps(score[r][1], m));
+        __m512 low = exp2_of(_mm512_sub_ps(score[r][0], m));
+        __m512 high = exp2_of(_mm512_sub_ps(score[r][1], m));
+        if (adjusted && args->keep != NULL) {
+            const uint32_t keep = (uint32_t)(args->keep[row] >> first_key);
+            low = _mm512_maskz_mov_ps((__mmask16)keep, low);
+            high = _mm512_maskz_mov_ps((__mmask16)(keep >> LANES), high);
+        }
         const __m512 sum = _mm512_add_ps(low, high);
         const __m512 stored = store_weights(2, args->weight[r], column, low, high);
         if (half % 2 == 0) {
@@ -506,7 +525,7 @@ weigh_half(const bool capped, const struct dk_weigh *args, size_t half, __m512 s
  * go well are still there.
  */
 DK_INLINE TARGET size_t
-weigh_panels(const bool capped, const struct dk_weigh *args)
+weigh_panels(const bool adjusted, const struct dk_weigh *args)
 {
     const size_t panel_words = args->dim * DK_PANEL;
     struct dk_softmax_rows second, *before = args->softmax, *after = &second;
@@ -520,7 +539,7 @@ weigh_panels(const bool capped, const struct dk_weigh *args)
         __m512 all;
         if (following < 2 * args->panels) {
             zero_half(next);
-            all = weigh_half(capped, args, half, score,
+            all = weigh_half(adjusted, args, half, score,
                              args->panel + following / 2 * panel_words + following % 2 * 2 * LANES,
                              next, before, after);
             DK_UNROLL
@@ -529,7 +548,7 @@ weigh_panels(const bool capped, const struct dk_weigh *args)
                 score[r][1] = next[r][1];
             }
         } else {
-            all = weigh_half(capped, args, half, score, NULL, next, before, after);
+            all = weigh_half(adjusted, args, half, score, NULL, next, before, after);
         }
         if (half % 2 == 1) {
             if (_mm512_cmp_ps_mask(all, _mm512_set1_ps(DK_WEIGHT_LIMIT), _CMP_NLE_UQ) != 0)
@@ -557,7 +576,7 @@ weigh_plain_panels(const struct dk_weigh *args)
 }
 
 static TARGET size_t
-weigh_capped_panels(const struct dk_weigh *args)
+weigh_adjusted_panels(const struct dk_weigh *args)
 {
     return weigh_panels(true, args);
 }
@@ -588,26 +607,34 @@ all_begun(const struct dk_softmax_rows *softmax)
     return (begun & rows) == rows;
 }
 
+/* Leaves out the first 'count' panels. */
+DK_INLINE void
+pass_panels(struct dk_weigh *args, size_t count)
+{
+    args->panels -= count;
+    args->panel += count * DK_PANEL * args->dim;
+    args->column += count * DK_PANEL;
+    args->bias += args->bias != NULL ? count * ROWS : 0;
+    args->keep += args->keep != NULL ? count * ROWS : 0;
+}
+
 DK_INLINE TARGET void
 weigh(const struct dk_weigh *args)
 {
-    const bool whole = args->rows == ROWS && args->cols == DK_PANEL && args->keep == NULL &&
-                       args->bias == NULL && args->dim <= DK_CHAIN;
+    const bool whole = args->rows == ROWS && args->cols == DK_PANEL && args->dim <= DK_CHAIN;
+    const bool adjusted = args->softcap != 0 || args->bias != NULL || args->keep != NULL;
     struct dk_weigh rest = *args;
 
     for (;;) {
         size_t done = 0;
         if (whole && all_begun(args->softmax))
-            done = args->softcap != 0 ? weigh_capped_panels(&rest) : weigh_plain_panels(&rest);
+            done = adjusted ? weigh_adjusted_panels(&rest) : weigh_plain_panels(&rest);
         if (done == rest.panels)
             return;
-        rest.panel += done * DK_PANEL * args->dim;
-        rest.column += done * DK_PANEL;
+        pass_panels(&rest, done);
         weigh_panel(&rest);
-        if (done + 1 == rest.panels)
+        if (rest.panels == 1)
             return;
-        rest.panel += DK_PANEL * args->dim;
-        rest.column += DK_PANEL;
-        rest.panels -= done + 1;
+        pass_panels(&rest, 1);
     }
 }

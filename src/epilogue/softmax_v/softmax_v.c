@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { BLOCK_PANELS = DK_ATTEND_BLOCK / DK_PANEL };
+
 void
 dk_attend_begin(const struct dk_attend_tile *tile)
 {
@@ -114,33 +116,72 @@ cover_of(const struct dk_attend_tile *tile, const struct dk_attend_block *block,
     return block->mask->cover(block->mask, tile->row, tile->rows, block->key + column, count);
 }
 
-/* What the mask and the end of the keys leave of a panel. */
+/* What the mask and the end of the keys leave of the panels of a block. */
 struct view {
-    uint64_t keep[DK_ATTEND_ROWS]; /* for each row: unspecified unless cut */
-    uint64_t any;                  /* for some row                         */
-    bool cut;                      /* not everything is left for every row */
+    uint64_t keep[BLOCK_PANELS][DK_ATTEND_ROWS]; /* for each row                      */
+    uint64_t any[BLOCK_PANELS];                  /* for some row                      */
+    bool cut[BLOCK_PANELS];                      /* not everything is left to each row */
 };
 
-static struct view
+static void
 view_panel(const struct dk_attend_tile *tile, const struct dk_attend_block *block,
-           enum dk_cover cover, size_t column, size_t count)
+           enum dk_cover whole, size_t panel, struct view *view)
 {
-    const uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1;
-    struct view view = {.any = cover == DK_COVER_NONE ? 0 : ~UINT64_C(0)};
-    uint64_t all = ~UINT64_C(0);
+    const size_t column = panel * DK_PANEL, count = dk_min(DK_PANEL, block->count - column);
+    const enum dk_cover cover = whole == DK_COVER_ALL ? whole
+                                                      : cover_of(tile, block, column, count);
+    uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1, all = exist;
 
-    if (cover == DK_COVER_NONE || (cover == DK_COVER_ALL && count == DK_PANEL))
-        return view;
-    view.any = 0;
-    for (size_t r = 0; r < tile->rows; r++) {
-        view.keep[r] = exist;
-        if (cover == DK_COVER_SOME)
-            view.keep[r] &= block->mask->bits(block->mask, tile->row + r, block->key + column);
-        view.any |= view.keep[r];
-        all &= view.keep[r];
+    if (cover == DK_COVER_NONE)
+        exist = all = 0;
+    view->any[panel] = 0;
+    for (size_t r = 0; r < DK_ATTEND_ROWS; r++) {
+        uint64_t keep = exist;
+        if (cover == DK_COVER_SOME && r < tile->rows)
+            keep &= block->mask->bits(block->mask, tile->row + r, block->key + column);
+        view->keep[panel][r] = keep;
+        if (r < tile->rows) {
+            view->any[panel] |= keep;
+            all &= keep;
+        }
     }
-    view.cut = ~all != 0;
-    return view;
+    view->cut[panel] = ~all != 0;
+}
+
+/* Whether the panel has to be blended row by row: what a mask hides in it may be no number. */
+static bool
+stands_alone(const struct dk_softmax_v_kernels *kernels, struct dk_attend_block *block,
+             const struct view *view, size_t panel)
+{
+    signed char *const finite = &block->finite[panel];
+
+    if (!view->cut[panel])
+        return false;
+    if (*finite < 0)
+        *finite = values_finite(kernels, block, panel * DK_PANEL,
+                                dk_min((panel + 1) * DK_PANEL, block->count));
+    return *finite == 0;
+}
+
+/* Keys up to the last that some row sees. */
+static size_t
+seen_of(const struct view *view, size_t panel)
+{
+    return 64 - (size_t)__builtin_clzll(view->any[panel]);
+}
+
+/* How many panels from 'panel' on, which some row sees, can be weighed together. */
+static size_t
+run_of(const struct dk_softmax_v_kernels *kernels, struct dk_attend_block *block,
+       const struct view *view, size_t panel)
+{
+    const size_t panels = (block->count + DK_PANEL - 1) / DK_PANEL;
+    size_t end = panel;
+
+    while (end < panels && view->any[end] != 0 && seen_of(view, end) > DK_PANEL - 16 &&
+           !stands_alone(kernels, block, view, end))
+        end++;
+    return dk_max(1, end - panel);
 }
 
 /* Weights of the panel at 'column' that dropout does not leave become 0; sums have them already. */
@@ -157,25 +198,31 @@ drop_weights(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_
     }
 }
 
-/* Makes weights of 'panels' panels, of which the first, at 'column', may be cut. */
+/* Makes weights of 'panels' panels from 'panel' on. */
 static void
 weigh(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
       const struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK],
-      const struct view *view, size_t column, size_t seen, size_t panels)
+      const struct view *view, size_t panel, size_t panels)
 {
-    const size_t count = dk_min(DK_PANEL, block->count - column);
-    _Alignas(64) float bias[DK_ATTEND_ROWS][DK_PANEL];
+    _Alignas(64) float bias[BLOCK_PANELS * DK_ATTEND_ROWS][DK_PANEL];
+    const size_t column = panel * DK_PANEL;
+    bool cut = false;
 
-    for (size_t r = 0; r < tile->rows && block->bias != NULL; r++)
-        block->bias->row(block->bias, tile->row + r, block->key + column, count, bias[r]);
+    for (size_t p = 0; p < panels; p++) {
+        const size_t key = column + p * DK_PANEL, count = dk_min(DK_PANEL, block->count - key);
+        cut = cut || view->cut[panel + p];
+        for (size_t r = 0; r < tile->rows && block->bias != NULL; r++)
+            block->bias->row(block->bias, tile->row + r, block->key + key, count,
+                             bias[p * DK_ATTEND_ROWS + r]);
+    }
     kernels->weigh(&(struct dk_weigh){
         .query = tile->query,
         .rows = tile->rows,
         .dim = block->dim,
-        .cols = dk_round_up(seen, 16),
+        .cols = dk_round_up(seen_of(view, panel), 16),
         .panels = panels,
         .panel = block->panels + column * block->dim,
-        .keep = view->cut ? view->keep : NULL,
+        .keep = cut ? view->keep[panel] : NULL,
         .bias = block->bias != NULL ? bias : NULL,
         .scale = block->scale,
         .softcap = block->softcap,
@@ -185,8 +232,8 @@ weigh(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *t
         .output = tile->output,
         .output_stride = tile->output_stride,
     });
-    for (size_t p = 0; p < panels && block->dropout != NULL; p++)
-        drop_weights(kernels, tile, block, column + p * DK_PANEL, weight);
+    for (size_t p = panel; p < panel + panels && block->dropout != NULL; p++)
+        drop_weights(kernels, tile, block, p * DK_PANEL, weight);
 }
 
 void
@@ -195,46 +242,33 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
 {
     const enum dk_cover whole = cover_of(tile, block, 0, block->count);
     const size_t columns = (block->count + DK_PANEL - 1) / DK_PANEL;
-    struct view view[DK_ATTEND_BLOCK / DK_PANEL];
+    struct view view;
     size_t first = 0, last = 0; /* columns weighed and not yet blended */
 
     if (whole == DK_COVER_NONE)
         return;
-    for (size_t p = 0; p < columns; p++) {
-        const size_t count = dk_min(DK_PANEL, block->count - p * DK_PANEL);
-        const enum dk_cover cover = whole == DK_COVER_ALL
-                                        ? whole
-                                        : cover_of(tile, block, p * DK_PANEL, count);
-        view[p] = view_panel(tile, block, cover, p * DK_PANEL, count);
-    }
+    for (size_t p = 0; p < columns; p++)
+        view_panel(tile, block, whole, p, &view);
     for (size_t p = 0, panels = 1; p < columns; p += panels) {
-        const size_t column = p * DK_PANEL, count = dk_min(DK_PANEL, block->count - column);
         panels = 1;
-        if (view[p].any == 0) {
+        if (view.any[p] == 0) {
             blend(kernels, tile, block, weight, 0, tile->rows, first, last);
-            first = last = column + DK_PANEL;
+            first = last = (p + 1) * DK_PANEL;
             continue;
         }
-        const size_t seen = 64 - (size_t)__builtin_clzll(view[p].any);
-        while (!view[p].cut && block->bias == NULL && p + panels < columns &&
-               view[p + panels].any != 0 && !view[p + panels].cut)
-            panels++;
-        weigh(kernels, tile, block, weight, &view[p], column, seen, panels);
-        if (view[p].cut) {
-            signed char *const finite = &block->finite[p];
-            if (*finite < 0)
-                *finite = values_finite(kernels, block, column, column + count);
-            if (*finite == 0) {
-                blend(kernels, tile, block, weight, 0, tile->rows, first, last);
-                blend_seen(kernels, tile, block, weight, column, count, view[p].keep);
-                first = last = column + DK_PANEL;
-                continue;
-            }
+        panels = run_of(kernels, block, &view, p);
+        weigh(kernels, tile, block, weight, &view, p, panels);
+        const size_t end = (p + panels) * DK_PANEL, seen = seen_of(&view, p + panels - 1);
+        if (stands_alone(kernels, block, &view, p)) {
+            blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+            blend_seen(kernels, tile, block, weight, p * DK_PANEL, seen, view.keep[p]);
+            first = last = end;
+            continue;
         }
-        last = column + (panels - 1) * DK_PANEL + seen;
+        last = end - DK_PANEL + seen;
         if (seen < DK_PANEL) { /* a gap in front of the next panel */
             blend(kernels, tile, block, weight, 0, tile->rows, first, last);
-            first = last = column + DK_PANEL;
+            first = last = end;
         }
     }
     blend(kernels, tile, block, weight, 0, tile->rows, first, last);

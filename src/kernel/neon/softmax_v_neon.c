@@ -220,6 +220,8 @@ dk_weigh_f32_neon(const struct dk_weigh *args)
             settle_row(&panel, r);
         panel.panel += DK_PANEL * args->dim;
         panel.column += DK_PANEL;
+        panel.bias += panel.bias != NULL ? DK_ATTEND_ROWS : 0;
+        panel.keep += panel.keep != NULL ? DK_ATTEND_ROWS : 0;
     }
 }
 

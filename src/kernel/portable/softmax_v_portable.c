@@ -124,6 +124,8 @@ dk_weigh_f32_portable(const struct dk_weigh *args)
         weigh_panel(&panel);
         panel.panel += DK_PANEL * args->dim;
         panel.column += DK_PANEL;
+        panel.bias += panel.bias != NULL ? DK_ATTEND_ROWS : 0;
+        panel.keep += panel.keep != NULL ? DK_ATTEND_ROWS : 0;
     }
 }
 
