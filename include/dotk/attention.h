@@ -117,9 +117,11 @@ typedef struct dotk_attention_options {
 
     /* What the arrays are made of. */
     dotk_store store;          /* of q, k, v, out and gradients: f32, f16 or bf16          */
-    const float *key_scales;   /* NULL, or (B, G, S) dense: k is int8, key j is k_j times  */
-                               /* its scale                                                */
-    const float *value_scales; /* the same for v                                           */
+    const float *key_scales;   /* NULL, or (B, G, S) dense: k is of int8_t, and key j its  */
+                               /* numbers times its scale. From x they are made by         */
+                               /* scale = max |x| / 127, code = nearest(x / scale), or 0 */
+    const float *value_scales; /* the same for v: either one may be int8 and the other of  */
+                               /* 'store', and q and out always are                        */
 
     /* Which keys count. */
     int32_t causal;                      /* 1: query i sees keys j <= i + query_offset            */
@@ -278,6 +280,10 @@ DOTK_API dotk_status dotk_attention_backward(dotk_context *context,
  * either input. Relative error <= 8 * 2^-24 of the larger |out| beside that of the inputs.
  *
  *     rows, width        out_a, out_b, out are (rows, width) dense; lse_* are (rows)
+ *
+ * All of them are f32: widen halves first (dotk_widen()). Sinks are given to one shard's call only,
+ * as each lse that has them counts them. Dropout numbers keys from each call's own key 0: shards
+ * drop other weights than one call over the union would, and want seeds of their own.
  *
  * Threads: pure. Errors: DOTK_BAD_ARGUMENT.
  */
