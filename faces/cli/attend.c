@@ -118,20 +118,29 @@ explain(const struct attend *attend)
     return code;
 }
 
+/* Whether there will be a heat-map: where it is asked for, and where nothing else is. */
+static bool
+shows(const struct cli_args *args)
+{
+    const struct cli_value *value = args->value;
+
+    return value[OPT_SVG].given || value[OPT_HEAT].given ||
+           !(value[OPT_OUT].given || value[OPT_OUT_LSE].given || value[OPT_OUT_WEIGHTS].given ||
+             value[OPT_OUT_LOGITS].given);
+}
+
 static int
 work(const struct attend *attend)
 {
     static const enum cli_option matrices[] = {OPT_OUT_WEIGHTS, OPT_OUT_LOGITS};
     const struct cli_value *value = attend->args->value;
-    bool saved = value[OPT_OUT].given || value[OPT_OUT_LSE].given;
-    int code = saved ? save_answer(attend) : CLI_OK;
+    const bool answered = value[OPT_OUT].given || value[OPT_OUT_LSE].given;
+    int code = answered ? save_answer(attend) : CLI_OK;
 
     for (int i = 0; i < 2 && code == CLI_OK; i++)
-        if (value[matrices[i]].given) {
+        if (value[matrices[i]].given)
             code = save_matrix(attend, matrices[i]);
-            saved = true;
-        }
-    if (code == CLI_OK && (value[OPT_SVG].given || value[OPT_HEAT].given || !saved))
+    if (code == CLI_OK && shows(attend->args))
         code = attend_show(attend);
     return code;
 }
@@ -158,6 +167,8 @@ check_example(const struct cli_args *args)
 static int
 check_companions(const struct cli_args *args)
 {
+    static const enum cli_option pictured[] = {OPT_HEAD, OPT_AVERAGE_HEADS, OPT_LABELS,
+                                               OPT_QUERY_LABELS};
     const struct cli_value *value = args->value;
 
     if (value[OPT_QUERY_OFFSET].given && !value[OPT_CAUSAL].given && !value[OPT_WINDOW].given &&
@@ -171,6 +182,10 @@ check_companions(const struct cli_args *args)
         return cli_fail(args, CLI_USAGE, "--stage goes with --out-scores");
     if (value[OPT_HEAD].given && value[OPT_AVERAGE_HEADS].given)
         return cli_fail(args, CLI_USAGE, "--head and --average-heads exclude each other");
+    for (size_t i = 0; i < sizeof(pictured) / sizeof(pictured[0]); i++)
+        if (value[pictured[i]].given && !shows(args))
+            return cli_fail(args, CLI_USAGE, "beside other outputs %s goes with --heat or --svg",
+                            cli_option_name(pictured[i]));
     return CLI_OK;
 }
 

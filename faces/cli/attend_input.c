@@ -149,6 +149,12 @@ read_mask(struct attend *attend)
     dotk_vectors *file = NULL;
     int code = open_cells(attend, OPT_MASK, &file, &attend->options.mask_layout);
 
+    if (code == CLI_OK && (file->type[0] == 'f' || file->type[0] == 'b')) /* bf16 */
+        code = cli_fail(
+            attend->args, CLI_BAD_INPUT,
+            "--mask %s holds %s: numbers that are added to the scores go to --bias, and "
+            "a mask is bool or u8",
+            attend->args->value[OPT_MASK].text, file->type);
     if (code == CLI_OK)
         code = flags_of(attend, OPT_MASK, file, &attend->mask);
     attend->options.mask = attend->mask;
@@ -162,9 +168,14 @@ read_bias(struct attend *attend)
     const int code = open_cells(attend, OPT_SCORE_BIAS, &attend->bias,
                                 &attend->options.bias_layout);
 
-    if (code == CLI_OK)
-        attend->options.bias = attend->bias->data;
-    return code;
+    if (code != CLI_OK)
+        return code;
+    if (strcmp(attend->bias->type, "u8") == 0)
+        return cli_fail(attend->args, CLI_BAD_INPUT,
+                        "--bias %s holds bool or u8, as a mask does: pass it as --mask",
+                        attend->args->value[OPT_SCORE_BIAS].text);
+    attend->options.bias = attend->bias->data;
+    return CLI_OK;
 }
 
 /* Rows of flags as lists of those that are set. */
@@ -270,6 +281,43 @@ read_heads(const struct attend *attend, enum cli_option option, bool raised, flo
                             : raised       ? pow(number[0], (double)h + 1)
                                            : number[0]);
     free(number);
+    for (size_t h = 0; h < heads; h++)
+        if (!isfinite((*out)[h]))
+            return cli_fail(args, CLI_USAGE, "%s is '%s': the number of head %zu exceeds f32",
+                            cli_option_name(option), args->value[option].text, h);
+    return CLI_OK;
+}
+
+/* The options that are one number each, within what dotk/attention.h takes. */
+static int
+read_numbers(struct attend *attend)
+{
+    const struct cli_args *args = attend->args;
+    const struct cli_value *value = args->value;
+    const size_t queries = attend->query.rows, keys = attend->key.rows;
+    dotk_attention_options *const options = &attend->options;
+
+    options->has_scale = value[OPT_SCALE].given;
+    options->scale = (float)value[OPT_SCALE].real;
+    options->softcap = (float)value[OPT_SOFTCAP].real;
+    options->dropout = (float)value[OPT_DROPOUT].real;
+    options->seed = value[OPT_DROPOUT_SEED].seed;
+    options->query_offset = value[OPT_QUERY_OFFSET].integer;
+    if (!isfinite(options->scale))
+        return cli_fail(args, CLI_USAGE, "--scale is %s, which exceeds f32", value[OPT_SCALE].text);
+    if (value[OPT_SOFTCAP].real != 0 && !(options->softcap >= 1e-30f && options->softcap <= 1e30f))
+        return cli_fail(args, CLI_USAGE,
+                        "--softcap is %s: give a cap of 1e-30 to 1e30, or 0 for none",
+                        value[OPT_SOFTCAP].text);
+    if (!(value[OPT_DROPOUT].real >= 0 && options->dropout < 1)) /* rounded to f32 */
+        return cli_fail(args, CLI_USAGE, "--dropout is %s: it has to be 0 or more, and below 1",
+                        value[OPT_DROPOUT].text);
+    if (options->query_offset < -(int64_t)queries || options->query_offset > (int64_t)keys)
+        return cli_fail(args, CLI_USAGE,
+                        "--query-offset is %s: it goes from -%zu (%s has as many queries) to %zu "
+                        "(%s has as many keys)",
+                        value[OPT_QUERY_OFFSET].text, queries, value[OPT_QUERY].text, keys,
+                        value[OPT_KEY].text);
     return CLI_OK;
 }
 
@@ -321,20 +369,14 @@ read_options(struct attend *attend)
 {
     const struct cli_value *value = attend->args->value;
     dotk_attention_options *const options = &attend->options;
-    int code = CLI_OK;
+    int code = read_numbers(attend);
 
-    options->has_scale = value[OPT_SCALE].given;
-    options->scale = (float)value[OPT_SCALE].real;
     options->causal = value[OPT_CAUSAL].given;
-    options->query_offset = value[OPT_QUERY_OFFSET].integer;
     options->store = (dotk_store)value[OPT_ARRAYS].choice; /* f32, f16 and bf16 are the first */
-    options->softcap = (float)value[OPT_SOFTCAP].real;
-    options->dropout = (float)value[OPT_DROPOUT].real;
-    options->seed = value[OPT_DROPOUT_SEED].seed;
     options->query = attend->query.layout;
     options->key = attend->key.layout;
     options->value = attend->value.layout;
-    if (value[OPT_KEY_LENGTHS].given)
+    if (code == CLI_OK && value[OPT_KEY_LENGTHS].given)
         code = read_key_lengths(attend);
     if (code == CLI_OK && value[OPT_WINDOW].given)
         code = read_window(attend);

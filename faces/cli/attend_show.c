@@ -145,6 +145,7 @@ attend_show(const struct attend *attend)
     const bool svg = args->value[OPT_SVG].given, all = args->value[OPT_AVERAGE_HEADS].given;
     const uint64_t head = args->value[OPT_HEAD].seed;
     const size_t queries = attend->shape.queries, keys = attend->shape.keys;
+    const int64_t before = -attend->options.query_offset; /* queries before the first key */
     char title[160], which[48] = "all heads, averaged";
     struct names names = {0};
     struct heatmap map = {.rows = smaller(queries, svg ? DRAWN_MAX : SHOWN_ROWS),
@@ -158,11 +159,13 @@ attend_show(const struct attend *attend)
     dotk_attention_shape room = attend->shape;
     room.batch = room.heads = 1;
     room.queries = map.rows;
+    if (before > (int64_t)map.rows) /* an offset has to lie within the queries of its call */
+        room.queries = (size_t)before;
     float *const weights = attend_room(&room, keys);
     int code = weights == NULL ? cli_out_of_memory(args) : read_names(attend, map.rows, &names);
     cli_stage("weighing");
     if (code == CLI_OK)
-        code = weigh(attend, (size_t)head, all, map.rows, weights);
+        code = weigh(attend, (size_t)head, all, room.queries, weights);
     cli_stage(NULL);
     if (!all)
         snprintf(which, sizeof(which), "head %llu", (unsigned long long)head);

@@ -195,8 +195,11 @@ show_map(struct walk *walk)
     printf(
         "1. Tiles. Scores are made in tiles of %d queries by %d keys; a tile of which no query "
         "sees a key is\n   skipped. Below, a character stands for %zu queries (down) by %zu keys "
-        "(across): # all of its\n   tiles were made, + some, . none.\n\n",
-        TILE_QUERIES, TILE_KEYS, map.side, map.side);
+        "(across): # all of its\n   tiles were made, + some, . none.%s\n\n",
+        TILE_QUERIES, TILE_KEYS, map.side, map.side,
+        walk->options.causal ? " Where + stands right of the diagonal, a tile of queries\n   "
+                               "straddles two rows of this picture, and counts in the upper one."
+                             : "");
     for (size_t r = 0; r * map.side < walk->length; r++) {
         fputs("   ", stdout);
         for (size_t c = 0; c * map.side < walk->length; c++) {
@@ -248,8 +251,9 @@ show_steps(struct walk *walk)
     printf(
         "2. Query %zu, one block of keys after the other. Of all its scores no more is kept than "
         "two\n   numbers, a maximum and the sum of e^(score - maximum), beside the output itself, "
-        "%d numbers.\n   The maximum moves by whole powers of two, and only when a score leaves it "
-        "far below.\n   Every %d keys the sums begin anew, so that work can be cut there without "
+        "%d numbers.\n   The maximum moves by multiples of log 2 = 0.6931, and only when a score "
+        "leaves it far below.\n   Every %d keys the sums begin anew, so that work can be cut there "
+        "without "
         "changing a bit.\n\n"
         "        keys            tiles     maximum           sum  log-sum-exp so far\n",
         walk->follow, WIDTH, CHUNK);

@@ -335,6 +335,9 @@ check_operands(const struct cli_args *args)
 {
     const struct cli_verb_row *row = &cli_verbs[args->verb];
 
+    if (args->operand_count < (size_t)row->least && islower((unsigned char)row->operands[0]))
+        return cli_fail(args, CLI_USAGE, "say what to %s: %s; see 'dotk %s --help'", row->name,
+                        row->operands, row->name); /* words, to be written as they stand */
     if (args->operand_count < (size_t)row->least)
         return cli_fail(args, CLI_USAGE, "it needs %s; see 'dotk %s --help'", row->operands,
                         row->name);

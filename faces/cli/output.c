@@ -48,6 +48,9 @@ check_output(const struct cli_args *args, enum cli_option option)
 
     if (path == NULL)
         return CLI_OK;
+    if (strcmp(path, "-") == 0)
+        return cli_fail(args, CLI_USAGE, "%s is '-': name a file (./- if that is its name)",
+                        cli_option_name(option));
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         return cli_fail(args, CLI_FAILURE, "%s %s: it is a folder", cli_option_name(option), path);
     if (cli_is_device(path)) /* written to where it is */

@@ -11,6 +11,20 @@ enum { B = 2, H = 4, G = 2, L = 6, S = 9, D = 8, BLOCK = 4, CELLS = B * H * L * 
 static float q[B * H * L * D], k[B * G * S * D], v[B * G * S * D];
 static float mask[CELLS], bias[CELLS], blocks[2 * 3];
 
+/* Zeros and ones as bytes, which is how masks come. */
+static void
+save_u8(const char *path, const float *data, size_t axes, const size_t *shape)
+{
+    dotk_vectors vectors = {
+        .data = data, .rows = 1, .dim = shape[axes - 1], .stride = shape[axes - 1], .axes = axes};
+
+    for (size_t i = 0; i < axes; i++) {
+        vectors.shape[i] = shape[i];
+        vectors.rows *= i + 1 < axes ? shape[i] : 1;
+    }
+    assert_ok(dotk_vectors_save(NULL, path, &vectors, DOTK_RAW_U8));
+}
+
 static int
 setup(void **state)
 {
@@ -32,10 +46,10 @@ setup(void **state)
     save_f32("q.npy", q, 4, (const size_t[]){B, H, L, D});
     save_f32("k.npy", k, 4, (const size_t[]){B, G, S, D});
     save_f32("v.npy", v, 4, (const size_t[]){B, G, S, D});
-    save_f32("mask4.npy", mask, 4, (const size_t[]){B, H, L, S});
-    save_f32("mask3.npy", mask, 3, (const size_t[]){H, L, S});
-    save_f32("mask2.npy", mask, 2, (const size_t[]){L, S});
-    save_f32("padding.npy", mask, 4, (const size_t[]){B, 1, 1, S});
+    save_u8("mask4.npy", mask, 4, (const size_t[]){B, H, L, S});
+    save_u8("mask3.npy", mask, 3, (const size_t[]){H, L, S});
+    save_u8("mask2.npy", mask, 2, (const size_t[]){L, S});
+    save_u8("padding.npy", mask, 4, (const size_t[]){B, 1, 1, S});
     save_f32("bias4.npy", bias, 4, (const size_t[]){B, H, L, S});
     save_f32("bias3.npy", bias, 3, (const size_t[]){H, 1, S});
     save_f32("blocks.npy", blocks, 2, (const size_t[]){2, 3});
@@ -246,7 +260,13 @@ test_refusals(void **state)
         {"--window 3,x", 2, "whole numbers with commas between"},
         {"--slopes 1,2", 2, "--slopes has 2 numbers for 4 heads: give one for each, or one"},
         {"--sinks 1,inf,1,1", 2, "finite numbers with commas between"},
-        {"--mask bias4.npy", 4, "row 0, column 0 is -inf: 1 (or true) says that a key counts"},
+        {"--mask two.npy", 4, "row 0, column 0 is 2: 1 (or true) says that a key counts"},
+        {"--mask bias4.npy", 4,
+         "--mask bias4.npy holds f32: numbers that are added to the scores "
+         "go to --bias, and a mask is bool or u8"},
+        {"--bias mask2.npy", 4,
+         "--bias mask2.npy holds bool or u8, as a mask does: pass it as "
+         "--mask"},
         {"--mask q.npy", 4, "--mask q.npy has the shape (2, 4, 6, 8): it has to be (6, 9)"},
         {"--bias blocks.npy", 4, "--bias blocks.npy has the shape (2, 3)"},
         {"--blocks mask2.npy", 4, "in blocks of 64 (--block-size) make (1, 1)"},
@@ -254,12 +274,30 @@ test_refusals(void **state)
         {"--stage capped", 2, "--stage goes with --out-scores"},
         {"--store int8", 2, "--store is 'int8'"},
         {"--seed 4", 2, "--seed goes with --dropout"},
-        {"--dropout 1", 2, "a probability, from 1e-100 to below 1"},
+        {"--dropout 1", 2, "--dropout is 1: it has to be 0 or more, and below 1"},
+        {"--dropout 0.999999999", 2, "--dropout is 0.999999999: it has to be 0 or more"},
+        {"--dropout -0.1", 2, "--dropout is -0.1: it has to be 0 or more"},
+        {"--scale 1e39", 2, "--scale is 1e39, which exceeds f32"},
+        {"--slopes 1e20", 2, "--slopes is '1e20': the number of head 1 exceeds f32"},
+        {"--sinks 1,1,1,-1e39", 2, "--sinks is '1,1,1,-1e39': the number of head 3 exceeds f32"},
+        {"-c --query-offset 10", 2,
+         "--query-offset is 10: it goes from -6 (q.npy has as many "
+         "queries) to 9 (k.npy has as many keys)"},
+        {"-c --query-offset -7", 2, "--query-offset is -7: it goes from -6"},
+        {"--head 1", 2, "beside other outputs --head goes with --heat or --svg"},
+        {"--average-heads", 2, "beside other outputs --average-heads goes with --heat or --svg"},
+        {"--labels words.txt", 2, "beside other outputs --labels goes with --heat or --svg"},
+        {"--query-labels words.txt", 2, "outputs --query-labels goes with --heat or --svg"},
+        {"--out-lse -", 2, "--out-lse is '-': name a file (./- if that is its name)"},
+        {"--svg -", 2, "--svg is '-': name a file"},
         {"--head 1 --average-heads", 2, "--head and --average-heads exclude each other"},
-        {"--softcap -1", 2, "softcap is -1"},
+        {"--softcap=-1", 2, "--softcap is -1: give a cap of 1e-30 to 1e30, or 0 for none"},
+        {"--softcap 1e-50", 2, "--softcap is 1e-50: give a cap"}, /* 0 in f32 */
     };
+    const float twos[] = {2, 2, 2, 2, 2, 2, 2, 2, 2};
 
     (void)state;
+    save_u8("two.npy", twos, 2, (const size_t[]){1, S});
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         dotk("attend -Q q.npy -K k.npy -V v.npy -o o.npy %s", cases[i].options);
         assert_refused(cases[i].code, cases[i].message);
@@ -268,6 +306,12 @@ test_refusals(void **state)
     save_f32("k3.npy", k, 4, (const size_t[]){B, 3, S, D});
     dotk("attend -Q q.npy -K k3.npy -V k3.npy -o o.npy");
     assert_refused(4, "--key k3.npy has 3 heads, --query q.npy has 4: as many, or a number that");
+    for (size_t i = 0; i < 4; i++) {
+        static const char *const matrices[] = {"--out-weights", "--out-scores", "--out-lse",
+                                               "--out"};
+        dotk("attend -Q q.npy -K k.npy -V v.npy %s o.npy --head 1", matrices[i]);
+        assert_refused(2, "beside other outputs --head goes with --heat or --svg");
+    }
     dotk("attend --example --window 1,1");
     assert_refused(2, "--window and --example exclude each other");
 }
@@ -315,6 +359,38 @@ test_heads_are_picked(void **state)
     assert_refused(2, "--head is 4: --query q.npy has 4 heads, counted from 0");
 }
 
+/* The ends of what options take. */
+static void
+test_limits(void **state)
+{
+    static const char *const options[] = {"", "--dropout 0", "--softcap 0", "--dropout 0 --seed 9"};
+    const struct rules plain = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        dotk("attend -Q q.npy -K k.npy -V v.npy -o o.npy --out-weights w.npy %s", options[i]);
+        assert_clean();
+        assert_true(apart(&plain) < 2e-6);
+    }
+    dotk("attend -Q q.npy -K k.npy -V v.npy -o o.npy -c --query-offset 9");
+    assert_clean();
+    dotk("attend -Q q.npy -K k.npy -V v.npy -o o.npy -c --query-offset -6 --head 1 --heat");
+    assert_clean();
+    /* More queries before the first key than the picture shows: query 29 is the first to see one.
+     */
+    save_f32("q60.npy", q, 2, (const size_t[]){60, 4});
+    save_f32("k60.npy", k, 2, (const size_t[]){60, 4});
+    dotk("attend -Q q60.npy -K k60.npy -V k60.npy --window 0,21 --query-offset -50");
+    assert_clean();
+    assert_contains(ran.out, "weights of head 0: 40 of 60 queries (down), 36 of 60 keys");
+    const char *const row = strstr(ran.out, "\n        29  ");
+    assert_non_null(row);
+    assert_contains(row, "\n        29  @");
+    const char *const before = strstr(ran.out, "\n        28  ");
+    assert_non_null(before);
+    assert_true(strcspn(before + 1, "@") > strcspn(before + 1, "\n"));
+}
+
 static void
 test_labels(void **state)
 {
@@ -353,6 +429,7 @@ main(void)
         cmocka_unit_test(test_store),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_heads_are_picked),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_labels),
     };
 

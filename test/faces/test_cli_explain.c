@@ -59,6 +59,7 @@ test_tiles(void **state)
     assert_contains(ran.out, "     1024 - 1279      4 of 4 ");
     assert_contains(ran.out, "     1280 - 1499      4 of 4 ");
     assert_lacks(ran.out, "skipped\n");
+    assert_contains(ran.out, "The maximum moves by multiples of log 2 = 0.6931, and");
     dotk("explain attention --length 1500 --window 200,70 --follow 700 --threads 2");
     check_tiles(1500, tiles_seen(1500, 200, 70));
     check_sums();
@@ -82,6 +83,10 @@ test_map(void **state)
     assert_clean();
     assert_contains(ran.out, "stands for 64 queries (down) by 64 keys (across)");
     assert_contains(ran.out, "\n   #+.\n   ##+\n   ###\n");
+    assert_contains(ran.out, "Where + stands right of the diagonal, a tile of queries\n");
+    dotk("explain attention --length 192 --window 0,0");
+    assert_clean();
+    assert_lacks(ran.out, "diagonal");
     dotk("explain attention --length 2100");
     assert_clean();
     assert_contains(ran.out, "stands for 128 queries (down) by 128 keys (across)");
@@ -111,7 +116,7 @@ test_refusals(void **state)
 {
     (void)state;
     dotk("explain");
-    assert_int_equal(ran.code, 2);
+    assert_refused(2, "dotk explain: say what to explain: attention; see 'dotk explain --help'");
     dotk("explain search");
     assert_refused(2, "'search' is not explained: it has to be attention");
     dotk("explain attention --window 3");

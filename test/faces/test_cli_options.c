@@ -115,6 +115,7 @@ test_wrong_lines(void **state)
         {"bogus", "'bogus' is not a verb"},
         {"--bogus", "--bogus is not an option"},
         {"knn", "it needs BASE QUERIES"},
+        {"bench", "say what to bench: search|attention|dense; see 'dotk bench --help'"},
         {"knn a.npy", "it needs BASE QUERIES"},
         {"knn a b c", "'c' is one operand too many"},
         {"knn a b --bogus", "--bogus is not an option"},
