@@ -55,7 +55,7 @@ class Module:
         self.added = (module.bias_k is not None) + module.add_zero_attn
         self.out = torch.empty_like(query)
         floats = ctypes.c_size_t()
-        library.call("dotk_multihead_saved", *map(ctypes.byref, (
+        library.call("dotk_multihead_saved_count", *map(ctypes.byref, (
             self.shape, self.parameters, self.options, floats)))
         self.saved = torch.empty(floats.value)
 

@@ -12,7 +12,7 @@ main(void)
         .batch = 1, .queries = WORDS, .keys = WORDS, .width = WIDTH, .heads = 2};
     static float in_proj[3 * SQUARE], out_proj[SQUARE], d_in_proj[3 * SQUARE];
     float words[WORDS * WIDTH], out[WORDS * WIDTH], d_out[WORDS * WIDTH];
-    float saved[4 * WORDS * WIDTH + 2 * WORDS]; /* dotk_multihead_saved() says so */
+    float saved[4 * WORDS * WIDTH + 2 * WORDS]; /* dotk_multihead_saved_count() says so */
     float weights[WORDS * WORDS];
     dotk_multihead_parameters parameters = DOTK_MULTIHEAD_PARAMETERS_INIT;
     dotk_multihead_gradients gradients = DOTK_MULTIHEAD_GRADIENTS_INIT;

@@ -1,17 +1,17 @@
 /*
  * dotk/multihead.h - multi-head attention with its projections, forward and backward
  *
- *     dotk_multihead_forward .... output, and the weights on request
- *     dotk_multihead_backward ... gradients of inputs and of all parameters
- *     dotk_multihead_saved ...... how much the former has to keep for the latter
+ *     dotk_multihead_forward ....... output, and the weights on request
+ *     dotk_multihead_backward ...... gradients of inputs and of all parameters
+ *     dotk_multihead_saved_count ... how much the former has to keep for the latter
  *
  * The module that PyTorch calls nn.MultiheadAttention, with its parameters under the names and in
- * the shapes of a state dict. Legend of shapes: N batch, L queries, S keys, E width of the module,
- * H heads (E is a multiple of H), K and V widths of the arrays 'key' and 'value' (kdim, vdim).
+ * the shapes of a state dict. Legend of shapes: B batch, L queries, S keys, M width of the module,
+ * H heads (M is a multiple of H), K and V widths of the arrays 'key' and 'value' (kdim, vdim).
  *
  *     q = query W_q^T + b_q     k = key W_k^T + b_k     v = value W_v^T + b_v
  *     bias_k and bias_v are one more key and value, add_zero_attn one of zeros, for all queries
- *     out = attention(q, k, v, each cut into H heads, scale 1 / sqrt(E / H)) W_o^T + b_o
+ *     out = attention(q, k, v, each cut into H heads, scale 1 / sqrt(M / H)) W_o^T + b_o
  *
  * Masks have PyTorch's meaning, which is the opposite of dotk/attention.h: 1 excludes. The keys
  * that are added are never masked, by 'causal' neither. A query that everything is hidden from gets
@@ -32,23 +32,23 @@ extern "C" {
 #endif
 
 typedef struct dotk_multihead_shape {
-    size_t batch, queries, keys;   /* N, L, S: any of them may be 0                          */
-    size_t width;                  /* E                                                      */
+    size_t batch, queries, keys;   /* B, L, S: any of them may be 0                          */
+    size_t width;                  /* M                                                      */
     size_t heads;                  /* H                                                      */
-    size_t key_width, value_width; /* K, V; 0: as E. Others need separate weights            */
+    size_t key_width, value_width; /* K, V; 0: as M. Others need separate weights            */
 } dotk_multihead_shape;
 
 /* Rows follow each other; a weight (outputs, inputs) is multiplied from the right, transposed. */
 typedef struct dotk_multihead_parameters {
     size_t struct_size;           /* set by DOTK_MULTIHEAD_PARAMETERS_INIT                   */
-    const float *in_proj_weight;  /* (3 E, E): W_q, W_k, W_v; or NULL, and then              */
-    const float *q_proj_weight;   /* (E, E)                                                  */
-    const float *k_proj_weight;   /* (E, K)                                                  */
-    const float *v_proj_weight;   /* (E, V)                                                  */
-    const float *in_proj_bias;    /* (3 E): b_q, b_k, b_v; or NULL                           */
-    const float *bias_k, *bias_v; /* (E), both or neither                                    */
-    const float *out_proj_weight; /* (E, E); "out_proj.weight"                               */
-    const float *out_proj_bias;   /* (E) or NULL; "out_proj.bias"                            */
+    const float *in_proj_weight;  /* (3 M, M): W_q, W_k, W_v; or NULL, and then              */
+    const float *q_proj_weight;   /* (M, M)                                                  */
+    const float *k_proj_weight;   /* (M, K)                                                  */
+    const float *v_proj_weight;   /* (M, V)                                                  */
+    const float *in_proj_bias;    /* (3 M): b_q, b_k, b_v; or NULL                           */
+    const float *bias_k, *bias_v; /* (M), both or neither                                    */
+    const float *out_proj_weight; /* (M, M); "out_proj.weight"                               */
+    const float *out_proj_bias;   /* (M) or NULL; "out_proj.bias"                            */
 } dotk_multihead_parameters;
 
 #define DOTK_MULTIHEAD_PARAMETERS_INIT                                                             \
@@ -58,14 +58,14 @@ typedef struct dotk_multihead_parameters {
 
 typedef struct dotk_multihead_options {
     size_t struct_size;       /* set by DOTK_MULTIHEAD_OPTIONS_INIT                            */
-    int32_t batch_first;      /* 0: inputs and out are (L, N, E), (S, N, K), (S, N, V); 1: they */
-                              /* are (N, L, E), (N, S, K), (N, S, V)                           */
+    int32_t batch_first;      /* 0: inputs and out are (L, B, M), (S, B, K), (S, B, V); 1: they */
+                              /* are (B, L, M), (B, S, K), (B, S, V)                           */
     int32_t add_zero_attn;    /* 1: one more key and value of zeros                            */
     int32_t causal;           /* 1: query i sees keys 0 .. i and the added ones                */
-    int32_t mask_per_head;    /* 1: the attn_ arrays are (N, H, L, S), else (L, S)             */
-    int32_t weights_per_head; /* 1: weights are (N, H, L, S'), else averaged          */
-    const uint8_t *key_padding_mask; /* NULL, or (N, S): 1 hides a key                       */
-    const float *key_padding_bias;   /* NULL, or (N, S): added to scores                     */
+    int32_t mask_per_head;    /* 1: the attn_ arrays are (B, H, L, S), else (L, S)             */
+    int32_t weights_per_head; /* 1: weights are (B, H, L, S'), else averaged          */
+    const uint8_t *key_padding_mask; /* NULL, or (B, S): 1 hides a key                       */
+    const float *key_padding_bias;   /* NULL, or (B, S): added to scores                     */
     const uint8_t *attn_mask;        /* NULL, or: 1 hides a key from a query                 */
     const float *attn_bias;          /* NULL, or: added to scores                            */
     float dropout;                   /* 0 <= dropout < 1: of weights; for training           */
@@ -78,26 +78,27 @@ typedef struct dotk_multihead_options {
     }
 
 /*
- * *out = the number of floats that 'saved' has to have room for: 2 E N (L + S') + N H L, where
+ * *out = the number of floats that 'saved' has to have room for: 2 B M (L + S') + B H L, where
  * S' is S and the added keys. Threads: pure. Errors: as dotk_multihead_forward(), of sizes.
  */
-DOTK_API dotk_status dotk_multihead_saved(const dotk_multihead_shape *shape,
-                                          const dotk_multihead_parameters *parameters,
-                                          const dotk_multihead_options *options, size_t *out);
+DOTK_API dotk_status dotk_multihead_saved_count(const dotk_multihead_shape *shape,
+                                                const dotk_multihead_parameters *parameters,
+                                                const dotk_multihead_options *options, size_t *out);
 
 /*
  * out = the module's answer.
  *
  *     query, key, value   dense, as options->batch_first says; they may be one array
  *     out                 as query
- *     weights             NULL, or (N, L, S'), or (N, H, L, S'), S' = S and the added keys,
+ *     weights             NULL, or (B, L, S'), or (B, H, L, S'), S' = S and the added keys,
  *                         bias_k first; as they were multiplied with values, dropout included
- *     saved               NULL, or room for dotk_multihead_backward(); see dotk_multihead_saved()
+ *     saved               NULL, or room for dotk_multihead_backward(); its size is that of
+ *                         dotk_multihead_saved_count()
  *
  * Memory:  borrows everything. out, weights and saved must not overlap an input, a parameter or
  * each other. Working memory is that of dotk_attention_forward() and of dotk_dense(), what 'saved'
  * would take where it is NULL, and a copy of masks (of a bias only with added keys, and with both
- * kinds of bias their sum, N L S'); none is allocated once the context has served a call of that
+ * kinds of bias their sum, B L S'); none is allocated once the context has served a call of that
  * size. Threads: pure. Errors:  DOTK_BAD_ARGUMENT (NULL, a width of 0 or no multiple of heads,
  * weights both packed and separate or neither, only one of bias_k and bias_v, a mask and a bias of
  * one kind, dropout out of range, overlap, sizes that overflow), DOTK_NO_MEMORY, DOTK_CANCELLED.
@@ -126,12 +127,13 @@ typedef struct dotk_multihead_gradients {
     }
 
 /*
- * gradients = those of a loss, from 'd_out', its gradient by out. Everything else is as it was
- * for dotk_multihead_forward(), which has filled 'saved'. Where query, key and value are one array
- * its gradient is the sum of three. Weights that were returned count as constants.
+ * gradients = those of a loss, from 'd_out', its gradient by out: they replace what is there, so a
+ * sum over several calls is the caller's. Everything else is as it was for
+ * dotk_multihead_forward(), which has filled 'saved'. Where query, key and value are one array its
+ * gradient is the sum of three. Weights that were returned count as constants.
  *
  * Memory:  borrows everything. Gradients must not overlap an input, a parameter, 'saved', d_out or
- *          each other. Working memory is at most 5 max(E, K, V) N (L + S') floats, and that of
+ *          each other. Working memory is at most 5 B max(M, K, V) (L + S') floats, and that of
  *          dotk_attention_backward().
  * Threads: pure.
  * Errors:  as dotk_multihead_forward(); also where a gradient is wanted of a parameter that is

@@ -65,7 +65,7 @@ summed_bias(struct dk_call *call, const struct dk_multihead *module, const struc
     return out;
 }
 
-/* The strides of (N or 1, H or 1, L, S') rows. */
+/* The strides of (B or 1, H or 1, L, S') rows. */
 static dotk_layout
 attn_layout(const struct dk_multihead *module, bool per_batch)
 {
@@ -174,20 +174,20 @@ static dotk_status
 project(struct dk_call *call, const struct dk_multihead *module,
         const struct dk_multihead_projection *projection)
 {
-    const size_t E = module->width, keys = module->keys, added = projection->added;
+    const size_t M = module->width, keys = module->keys, added = projection->added;
     /* With batches first, added rows stand between them: there the product comes from elsewhere. */
     const bool apart = added > 0 && module->options.batch_first && module->batch > 1;
     float *out = projection->output;
 
     if (apart) {
-        out = dk_call_alloc(call, projection->rows * E, sizeof *out);
+        out = dk_call_alloc(call, projection->rows * M, sizeof *out);
         if (out == NULL)
-            return dk_fail_memory(projection->rows * E * sizeof *out, "projected keys");
+            return dk_fail_memory(projection->rows * M * sizeof *out, "projected keys");
     } else if (added > 0) {
-        out += added * module->batch * E;
+        out += added * module->batch * M;
     }
     if (projection->rows > 0) {
-        const dotk_status status = dotk_dense(call->context, projection->rows, E, projection->width,
+        const dotk_status status = dotk_dense(call->context, projection->rows, M, projection->width,
                                               projection->input, projection->weight,
                                               projection->bias, NULL, out);
         if (status != DOTK_OK)
@@ -195,7 +195,7 @@ project(struct dk_call *call, const struct dk_multihead *module,
     }
     for (size_t n = 0; apart && n < module->batch; n++)
         memcpy(projection->output + dk_multihead_row(module, module->all_keys, n, added),
-               out + n * keys * E, keys * E * sizeof *out);
+               out + n * keys * M, keys * M * sizeof *out);
     add_rows(module, projection);
     return DOTK_OK;
 }
@@ -308,8 +308,9 @@ dotk_multihead_forward(dotk_context *context, const dotk_multihead_shape *shape,
 }
 
 dotk_status
-dotk_multihead_saved(const dotk_multihead_shape *shape, const dotk_multihead_parameters *parameters,
-                     const dotk_multihead_options *options, size_t *out)
+dotk_multihead_saved_count(const dotk_multihead_shape *shape,
+                           const dotk_multihead_parameters *parameters,
+                           const dotk_multihead_options *options, size_t *out)
 {
     struct dk_multihead module;
 

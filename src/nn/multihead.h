@@ -11,12 +11,12 @@
 struct dk_multihead_projection {
     const char *name;
     const float *input;  /* (rows, width)    */
-    const float *weight; /* (E, width)       */
-    const float *bias;   /* (E) or NULL      */
-    size_t rows, width;  /* N times L or S   */
+    const float *weight; /* (M, width)       */
+    const float *bias;   /* (M) or NULL      */
+    size_t rows, width;  /* B times L or S   */
     size_t added;        /* keys before it   */
     const float *first;  /* bias_k or bias_v */
-    float *output;       /* (rows and the added ones, E) */
+    float *output;       /* (rows and the added ones, M) */
 };
 
 enum { DK_QUERY, DK_KEY, DK_VALUE, DK_PROJECTIONS };
@@ -28,8 +28,8 @@ struct dk_multihead {
     dotk_multihead_parameters parameters;
     dotk_multihead_options options;
     struct dk_multihead_projection projection[DK_PROJECTIONS];
-    float *attended; /* (N L, E), rows as in query */
-    float *lse;      /* (N, H, L)                  */
+    float *attended; /* (B L, M), rows as in query */
+    float *lse;      /* (B, H, L)                  */
     dotk_attention_shape shape;
     dotk_attention_options attention; /* masks are missing until dk_multihead_masks() */
 };

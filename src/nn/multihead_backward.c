@@ -30,7 +30,7 @@ struct work {
     float *panels;       /* a block for each slot            */
     float *left, *right; /* transposed: dY, and X or W       */
     float *rows;         /* of dY without those that were added */
-    double *sums;        /* (E) */
+    double *sums;        /* (M) */
     float *attended;     /* the gradient of module.attended  */
 };
 
@@ -158,7 +158,7 @@ projection_gradient(const struct work *work, size_t i)
 {
     const struct dk_multihead_projection *const projection = &work->module.projection[i];
     const struct gradient *const gradient = &work->gradient[i];
-    const size_t E = work->module.width;
+    const size_t M = work->module.width;
     dotk_status status = DOTK_OK;
 
     if (gradient->output == NULL)
@@ -167,12 +167,12 @@ projection_gradient(const struct work *work, size_t i)
         first_gradient(work, gradient);
     const float *const d_y = rows_of(work, projection, gradient);
     if (gradient->bias != NULL)
-        sum_rows(work, projection->rows, E, d_y, gradient->bias);
+        sum_rows(work, projection->rows, M, d_y, gradient->bias);
     if (gradient->weight != NULL)
-        status = weight_gradient(work, projection->rows, E, projection->width, d_y,
+        status = weight_gradient(work, projection->rows, M, projection->width, d_y,
                                  projection->input, gradient->weight);
     if (status == DOTK_OK && gradient->input != NULL)
-        status = input_gradient(work, projection->rows, E, projection->width, d_y,
+        status = input_gradient(work, projection->rows, M, projection->width, d_y,
                                 projection->weight, gradient->input);
     return status;
 }
@@ -188,7 +188,7 @@ check_gradients(struct work *work, const float *saved, const float *d_out)
     const dotk_multihead_parameters *const p = &module->parameters;
     const dotk_multihead_gradients *const g = &work->wanted;
     const struct dk_multihead_projection *const projection = module->projection;
-    const size_t E = module->width, row = E * sizeof(float);
+    const size_t M = module->width, row = M * sizeof(float);
     const struct dk_multihead_array also[] = {
         {"saved", saved, dk_multihead_saved(module) * sizeof *saved},
         {"d_out", d_out, projection[DK_QUERY].rows * row}};
@@ -196,14 +196,14 @@ check_gradients(struct work *work, const float *saved, const float *d_out)
         const float *parameter;
         struct dk_multihead_array array;
     } list[] = {
-        {p->in_proj_weight, {"in_proj_weight", g->in_proj_weight, 3 * E * row}},
-        {p->q_proj_weight, {"q_proj_weight", g->q_proj_weight, E * row}},
+        {p->in_proj_weight, {"in_proj_weight", g->in_proj_weight, 3 * M * row}},
+        {p->q_proj_weight, {"q_proj_weight", g->q_proj_weight, M * row}},
         {p->k_proj_weight, {"k_proj_weight", g->k_proj_weight, projection[DK_KEY].width * row}},
         {p->v_proj_weight, {"v_proj_weight", g->v_proj_weight, projection[DK_VALUE].width * row}},
         {p->in_proj_bias, {"in_proj_bias", g->in_proj_bias, 3 * row}},
         {p->bias_k, {"bias_k", g->bias_k, row}},
         {p->bias_v, {"bias_v", g->bias_v, row}},
-        {p->out_proj_weight, {"out_proj_weight", g->out_proj_weight, E * row}},
+        {p->out_proj_weight, {"out_proj_weight", g->out_proj_weight, M * row}},
         {p->out_proj_bias, {"out_proj_bias", g->out_proj_bias, row}},
     };
     enum { PARAMETERS = sizeof list / sizeof *list };
@@ -246,10 +246,10 @@ alloc_work(struct work *work)
 {
     const struct dk_multihead *const module = &work->module;
     const struct dk_multihead_projection *const projection = module->projection;
-    const size_t E = module->width, queries = projection[DK_QUERY].rows;
+    const size_t M = module->width, queries = projection[DK_QUERY].rows;
     const size_t keys = module->batch * module->all_keys;
-    const size_t rows = dk_max(dk_max(queries, keys), E);
-    const size_t widest = dk_max(E, dk_max(projection[DK_KEY].width, projection[DK_VALUE].width));
+    const size_t rows = dk_max(dk_max(queries, keys), M);
+    const size_t widest = dk_max(M, dk_max(projection[DK_KEY].width, projection[DK_VALUE].width));
     bool good = true;
 
     for (size_t i = 0; i < DK_PROJECTIONS; i++) {
@@ -257,16 +257,16 @@ alloc_work(struct work *work)
         if (gradient->input == NULL && gradient->weight == NULL && gradient->bias == NULL &&
             gradient->first == NULL)
             continue;
-        gradient->output = dk_call_alloc(work->call, (i == DK_QUERY ? queries : keys) * E,
+        gradient->output = dk_call_alloc(work->call, (i == DK_QUERY ? queries : keys) * M,
                                          sizeof(float));
         good = good && gradient->output != NULL;
     }
-    work->attended = dk_call_alloc(work->call, queries * E, sizeof(float));
+    work->attended = dk_call_alloc(work->call, queries * M, sizeof(float));
     work->panels = dk_call_alloc(work->call, work->call->slots * BLOCK * DK_PANEL, sizeof(float));
-    work->left = dk_call_alloc(work->call, rows * E, sizeof(float));
+    work->left = dk_call_alloc(work->call, rows * M, sizeof(float));
     work->right = dk_call_alloc(work->call, rows * widest, sizeof(float));
-    work->rows = dk_call_alloc(work->call, keys * E, sizeof(float));
-    work->sums = dk_call_alloc(work->call, E, sizeof *work->sums);
+    work->rows = dk_call_alloc(work->call, keys * M, sizeof(float));
+    work->sums = dk_call_alloc(work->call, M, sizeof *work->sums);
     return good && work->attended != NULL && work->panels != NULL && work->left != NULL &&
            work->right != NULL && work->rows != NULL && work->sums != NULL;
 }
@@ -276,7 +276,7 @@ static void
 place_gradients(struct work *work)
 {
     const dotk_multihead_gradients *const g = &work->wanted;
-    const size_t E = work->module.width;
+    const size_t M = work->module.width;
     float *const inputs[] = {g->query, g->key, g->value}, *const first[] = {NULL, g->bias_k,
                                                                             g->bias_v};
     float *const weights[] = {g->q_proj_weight, g->k_proj_weight, g->v_proj_weight};
@@ -284,8 +284,8 @@ place_gradients(struct work *work)
     for (size_t i = 0; i < DK_PROJECTIONS; i++)
         work->gradient[i] = (struct gradient){
             .input = inputs[i],
-            .weight = g->in_proj_weight != NULL ? g->in_proj_weight + i * E * E : weights[i],
-            .bias = g->in_proj_bias != NULL ? g->in_proj_bias + i * E : NULL,
+            .weight = g->in_proj_weight != NULL ? g->in_proj_weight + i * M * M : weights[i],
+            .bias = g->in_proj_bias != NULL ? g->in_proj_bias + i * M : NULL,
             .first = first[i],
         };
 }
@@ -295,14 +295,14 @@ run(struct work *work, const float *d_out)
 {
     struct dk_multihead *const module = &work->module;
     const struct dk_multihead_projection *const projection = module->projection;
-    const size_t E = module->width, rows = projection[DK_QUERY].rows;
+    const size_t M = module->width, rows = projection[DK_QUERY].rows;
     dotk_attention_gradients gradients = DOTK_ATTENTION_GRADIENTS_INIT;
     dotk_status status;
 
     if (work->wanted.out_proj_bias != NULL)
-        sum_rows(work, rows, E, d_out, work->wanted.out_proj_bias);
+        sum_rows(work, rows, M, d_out, work->wanted.out_proj_bias);
     if (work->wanted.out_proj_weight != NULL &&
-        (status = weight_gradient(work, rows, E, E, d_out, module->attended,
+        (status = weight_gradient(work, rows, M, M, d_out, module->attended,
                                   work->wanted.out_proj_weight)) != DOTK_OK)
         return status;
     gradients.q = work->gradient[DK_QUERY].output;
@@ -310,7 +310,7 @@ run(struct work *work, const float *d_out)
     gradients.v = work->gradient[DK_VALUE].output;
     if (gradients.q == NULL && gradients.k == NULL && gradients.v == NULL)
         return DOTK_OK;
-    if ((status = input_gradient(work, rows, E, E, d_out, module->parameters.out_proj_weight,
+    if ((status = input_gradient(work, rows, M, M, d_out, module->parameters.out_proj_weight,
                                  work->attended)) != DOTK_OK ||
         (status = dk_multihead_masks(work->call, module)) != DOTK_OK)
         return status;

@@ -62,7 +62,7 @@ describe_parameters(struct dk_multihead *out)
 {
     const dotk_multihead_parameters *const p = &out->parameters;
     struct dk_multihead_projection *const projection = out->projection;
-    const size_t E = out->width;
+    const size_t M = out->width;
 
     if ((p->bias_k == NULL) != (p->bias_v == NULL))
         return dk_fail(DOTK_BAD_ARGUMENT,
@@ -72,7 +72,7 @@ describe_parameters(struct dk_multihead *out)
         return dk_fail(DOTK_BAD_ARGUMENT,
                        "parameters->out_proj_weight is NULL: pass its %zu x %zu "
                        "values",
-                       E, E);
+                       M, M);
     const float *const separate[] = {p->q_proj_weight, p->k_proj_weight, p->v_proj_weight};
     for (size_t i = 0; i < DK_PROJECTIONS; i++) {
         if ((p->in_proj_weight == NULL) != (separate[i] != NULL))
@@ -81,14 +81,14 @@ describe_parameters(struct dk_multihead *out)
                            "pass in_proj_weight alone or the three without it",
                            p->in_proj_weight == NULL ? "NULL" : "given", "qkv"[i],
                            separate[i] == NULL ? "NULL" : "given");
-        if (p->in_proj_weight != NULL && projection[i].width != E)
+        if (p->in_proj_weight != NULL && projection[i].width != M)
             return dk_fail(DOTK_BAD_ARGUMENT,
                            "shape->%s_width is %zu and shape->width %zu: that takes separate "
                            "weights, parameters->%c_proj_weight and the like",
-                           projection[i].name, projection[i].width, E, "qkv"[i]);
-        projection[i].weight = p->in_proj_weight != NULL ? p->in_proj_weight + i * E * E
+                           projection[i].name, projection[i].width, M, "qkv"[i]);
+        projection[i].weight = p->in_proj_weight != NULL ? p->in_proj_weight + i * M * M
                                                          : separate[i];
-        projection[i].bias = p->in_proj_bias != NULL ? p->in_proj_bias + i * E : NULL;
+        projection[i].bias = p->in_proj_bias != NULL ? p->in_proj_bias + i * M : NULL;
     }
     projection[DK_KEY].first = p->bias_k;
     projection[DK_VALUE].first = p->bias_v;
@@ -124,8 +124,8 @@ check_options(const struct dk_multihead *module)
 static void
 describe_attention(struct dk_multihead *out)
 {
-    const size_t E = out->width, head = E / out->heads;
-    const dotk_layout sequence_first = {E, head, out->batch * E};
+    const size_t M = out->width, head = M / out->heads;
+    const dotk_layout sequence_first = {M, head, out->batch * M};
     const bool batch_first = out->options.batch_first != 0;
 
     out->shape = (dotk_attention_shape){.batch = out->batch,
@@ -135,9 +135,9 @@ describe_attention(struct dk_multihead *out)
                                         .width = head};
     out->attention = (dotk_attention_options)DOTK_ATTENTION_OPTIONS_INIT;
     out->attention.query = out->attention.output =
-        batch_first ? (dotk_layout){dk_max(out->queries, 1) * E, head, E} : sequence_first;
+        batch_first ? (dotk_layout){dk_max(out->queries, 1) * M, head, M} : sequence_first;
     out->attention.key = out->attention.value =
-        batch_first ? (dotk_layout){dk_max(out->all_keys, 1) * E, head, E} : sequence_first;
+        batch_first ? (dotk_layout){dk_max(out->all_keys, 1) * M, head, M} : sequence_first;
     out->attention.causal = out->options.causal != 0;
     out->attention.query_offset = out->attention.causal ? (int64_t)out->added : 0;
     out->attention.dropout = out->options.dropout;

@@ -38,7 +38,7 @@ struct problem {
     float *values; /* the same, for the call */
     uint8_t *padding, *attn;
     float *padding_bias, *attn_bias;
-    float *weights; /* (N, H, L, S') of the last forward call; dropout is read off them */
+    float *weights; /* (B, H, L, S') of the last forward call; dropout is read off them */
     float *out;
 };
 
@@ -118,26 +118,26 @@ make_masks(struct problem *p, uint64_t *seed)
 }
 
 static struct problem
-make(uint64_t seed, int variant, size_t N, size_t L, size_t S, size_t E, size_t H)
+make(uint64_t seed, int variant, size_t B, size_t L, size_t S, size_t M, size_t H)
 {
     struct problem p = {
-        .shape = {N, L, S, E, H, 0, 0}, .options = DOTK_MULTIHEAD_OPTIONS_INIT, .variant = variant};
+        .shape = {B, L, S, M, H, 0, 0}, .options = DOTK_MULTIHEAD_OPTIONS_INIT, .variant = variant};
 
     if (variant & SEPARATE) {
-        p.shape.key_width = E / 2 + 1;
-        p.shape.value_width = E + 3;
+        p.shape.key_width = M / 2 + 1;
+        p.shape.value_width = M + 3;
     }
-    const size_t K = variant & SEPARATE ? p.shape.key_width : E;
-    const size_t V = variant & SEPARATE ? p.shape.value_width : E;
-    const size_t sizes[PARTS] = {N * L * E, N * S * K, N * S * V, E * E, E * K, E * V,
-                                 3 * E,     E,         E,         E * E, E};
+    const size_t K = variant & SEPARATE ? p.shape.key_width : M;
+    const size_t V = variant & SEPARATE ? p.shape.value_width : M;
+    const size_t sizes[PARTS] = {B * L * M, B * S * K, B * S * V, M * M, M * K, M * V,
+                                 3 * M,     M,         M,         M * M, M};
     for (size_t i = 0; i < PARTS; i++)
         p.start[i + 1] = p.start[i] + sizes[i];
     p.x = zeros(p.start[PARTS], sizeof *p.x);
     p.values = zeros(p.start[PARTS], sizeof *p.values);
     test_random_floats(&seed, p.values, p.start[PARTS]);
     for (size_t i = p.start[W_Q]; i < p.start[W_OUT]; i++)
-        p.values[i] *= 2 / sqrtf((float)E);
+        p.values[i] *= 2 / sqrtf((float)M);
     for (size_t i = 0; i < p.start[PARTS]; i++)
         p.x[i] = p.values[i];
     point(&p);
@@ -149,7 +149,7 @@ make(uint64_t seed, int variant, size_t N, size_t L, size_t S, size_t E, size_t 
     p.options.dropout = variant & DROPOUT ? 0.3f : 0;
     p.options.seed = seed;
     make_masks(&p, &seed);
-    p.weights = zeros(N * H * L * all_keys(&p), sizeof *p.weights);
+    p.weights = zeros(B * H * L * all_keys(&p), sizeof *p.weights);
     p.out = zeros(outputs(&p), sizeof *p.out);
     return p;
 }
@@ -186,10 +186,10 @@ row_of(const struct problem *p, size_t rows, size_t n, size_t j)
 static double
 projected(const struct problem *p, enum part which, size_t n, size_t j, size_t c)
 {
-    const size_t E = p->shape.width, S = p->shape.keys;
+    const size_t M = p->shape.width, S = p->shape.keys;
     const size_t rows = which == QUERY ? p->shape.queries : S;
-    const size_t width = (p->start[W_Q + which + 1] - p->start[W_Q + which]) / E;
-    double sum = p->variant & NO_BIAS ? 0 : p->x[p->start[B_IN] + which * E + c];
+    const size_t width = (p->start[W_Q + which + 1] - p->start[W_Q + which]) / M;
+    double sum = p->variant & NO_BIAS ? 0 : p->x[p->start[B_IN] + which * M + c];
 
     if (which != QUERY && j >= S)
         return j == S && p->variant & ADDED ? p->x[p->start[which == KEY ? BIAS_K : BIAS_V] + c]
@@ -223,15 +223,15 @@ masked(const struct problem *p, size_t n, size_t h, size_t i, size_t j)
 }
 
 struct projections {
-    double *q, *k, *v; /* (N, rows, E) */
+    double *q, *k, *v; /* (B, rows, M) */
 };
 
-/* Attention of one query of a head; weights (S') with dropout, and the sum of values, (E / H). */
+/* Attention of one query of a head; weights (S') with dropout, and the sum of values, (M / H). */
 static void
 attend(const struct problem *p, const struct projections *at, size_t n, size_t h, size_t i,
        double *weights, double *out)
 {
-    const size_t E = p->shape.width, D = E / p->shape.heads, A = all_keys(p);
+    const size_t M = p->shape.width, D = M / p->shape.heads, A = all_keys(p);
     const float *const kept = p->weights + ((n * p->shape.heads + h) * p->shape.queries + i) * A;
     double sum = 0;
 
@@ -239,8 +239,8 @@ attend(const struct problem *p, const struct projections *at, size_t n, size_t h
     for (size_t j = 0; j < A; j++) {
         double score = 0;
         for (size_t d = 0; d < D; d++)
-            score += at->q[(n * p->shape.queries + i) * E + h * D + d] *
-                     at->k[(n * A + j) * E + h * D + d];
+            score += at->q[(n * p->shape.queries + i) * M + h * D + d] *
+                     at->k[(n * A + j) * M + h * D + d];
         weights[j] = exp(score / sqrt((double)D) + masked(p, n, h, i, j));
         sum += weights[j];
     }
@@ -249,38 +249,38 @@ attend(const struct problem *p, const struct projections *at, size_t n, size_t h
         if (p->variant & DROPOUT)
             weights[j] = kept[j] == 0 ? 0 : weights[j] / (1 - (double)p->options.dropout);
         for (size_t d = 0; d < D; d++)
-            out[d] += weights[j] * at->v[(n * A + j) * E + h * D + d];
+            out[d] += weights[j] * at->v[(n * A + j) * M + h * D + d];
     }
 }
 
-/* Writes out (as the call has it) and weights (N, H, L, S'); either may be NULL. */
+/* Writes out (as the call has it) and weights (B, H, L, S'); either may be NULL. */
 static void
 reference(const struct problem *p, double *out, double *weights)
 {
-    const size_t N = p->shape.batch, L = p->shape.queries, E = p->shape.width, A = all_keys(p);
-    const struct projections at = {zeros(N * L * E, sizeof(double)),
-                                   zeros(N * A * E, sizeof(double)),
-                                   zeros(N * A * E, sizeof(double))};
-    double *const row = zeros(A, sizeof *row), *const attended = zeros(E, sizeof *attended);
+    const size_t B = p->shape.batch, L = p->shape.queries, M = p->shape.width, A = all_keys(p);
+    const struct projections at = {zeros(B * L * M, sizeof(double)),
+                                   zeros(B * A * M, sizeof(double)),
+                                   zeros(B * A * M, sizeof(double))};
+    double *const row = zeros(A, sizeof *row), *const attended = zeros(M, sizeof *attended);
 
-    for (size_t i = 0; i < N * L * E; i++)
-        at.q[i] = projected(p, QUERY, i / E / L, i / E % L, i % E);
-    for (size_t i = 0; i < N * A * E; i++) {
-        at.k[i] = projected(p, KEY, i / E / A, i / E % A, i % E);
-        at.v[i] = projected(p, VALUE, i / E / A, i / E % A, i % E);
+    for (size_t i = 0; i < B * L * M; i++)
+        at.q[i] = projected(p, QUERY, i / M / L, i / M % L, i % M);
+    for (size_t i = 0; i < B * A * M; i++) {
+        at.k[i] = projected(p, KEY, i / M / A, i / M % A, i % M);
+        at.v[i] = projected(p, VALUE, i / M / A, i / M % A, i % M);
     }
-    for (size_t n = 0; n < N; n++) {
+    for (size_t n = 0; n < B; n++) {
         for (size_t i = 0; i < L; i++) {
             for (size_t h = 0; h < p->shape.heads; h++) {
-                attend(p, &at, n, h, i, row, attended + h * (E / p->shape.heads));
+                attend(p, &at, n, h, i, row, attended + h * (M / p->shape.heads));
                 if (weights != NULL)
                     memcpy(weights + ((n * p->shape.heads + h) * L + i) * A, row, A * sizeof *row);
             }
-            for (size_t c = 0; c < E; c++) {
+            for (size_t c = 0; c < M; c++) {
                 double sum = p->variant & NO_BIAS ? 0 : p->x[p->start[B_OUT] + c];
-                for (size_t d = 0; d < E; d++)
-                    sum += attended[d] * p->x[p->start[W_OUT] + c * E + d];
-                out[row_of(p, L, n, i) * E + c] = sum;
+                for (size_t d = 0; d < M; d++)
+                    sum += attended[d] * p->x[p->start[W_OUT] + c * M + d];
+                out[row_of(p, L, n, i) * M + c] = sum;
             }
         }
     }
@@ -333,8 +333,8 @@ test_variants(void **state)
 
     (void)state;
     for (int variant = 0; variant < VARIANTS; variant = next_variant(variant), tried++) {
-        const size_t N = 1 + (size_t)variant % 3, L = 1 + (size_t)variant / 3 % 8;
-        struct problem p = make((uint64_t)variant, variant, N, L, 9, 12, 1 + (size_t)variant % 4);
+        const size_t B = 1 + (size_t)variant % 3, L = 1 + (size_t)variant / 3 % 8;
+        struct problem p = make((uint64_t)variant, variant, B, L, 9, 12, 1 + (size_t)variant % 4);
         p.options.weights_per_head = 1;
         assert_ok(forward(variant % 2 ? two : NULL, &p, NULL));
         check(&p);
@@ -445,9 +445,9 @@ room_for_saved(const struct problem *p)
 {
     size_t floats;
 
-    assert_ok(dotk_multihead_saved(&p->shape, &p->parameters, &p->options, &floats));
-    const size_t N = p->shape.batch, L = p->shape.queries;
-    assert_int_equal(floats, 2 * p->shape.width * N * (L + all_keys(p)) + N * p->shape.heads * L);
+    assert_ok(dotk_multihead_saved_count(&p->shape, &p->parameters, &p->options, &floats));
+    const size_t B = p->shape.batch, L = p->shape.queries;
+    assert_int_equal(floats, 2 * p->shape.width * B * (L + all_keys(p)) + B * p->shape.heads * L);
     return zeros(floats, sizeof(float));
 }
 
@@ -507,8 +507,8 @@ test_gradients(void **state)
     (void)state;
     for (int variant = 0; variant < VARIANTS; variant = next_variant(next_variant(variant))) {
         uint64_t seed = (uint64_t)variant;
-        const size_t N = 1 + (size_t)variant % 3, L = 1 + (size_t)variant / 3 % 5;
-        struct problem p = make(seed, variant, N, L, 6, 8, 1 + (size_t)variant % 2);
+        const size_t B = 1 + (size_t)variant % 3, L = 1 + (size_t)variant / 3 % 5;
+        struct problem p = make(seed, variant, B, L, 6, 8, 1 + (size_t)variant % 2);
         float *const saved = room_for_saved(&p), *const d_out = zeros(outputs(&p), sizeof *d_out);
         float *const gradient = zeros(p.start[PARTS], sizeof *gradient);
         for (size_t i = 0; i < p.start[PARTS]; i++)
@@ -624,7 +624,7 @@ test_arguments(void **state)
                                          good.values, NULL, good.out, NULL, NULL),
                   DOTK_BAD_ARGUMENT);
     assert_message("key is NULL");
-    assert_status(dotk_multihead_saved(&good.shape, &good.parameters, NULL, NULL),
+    assert_status(dotk_multihead_saved_count(&good.shape, &good.parameters, NULL, NULL),
                   DOTK_BAD_ARGUMENT);
     assert_message("out is NULL");
     p = good, p.out = NULL;
