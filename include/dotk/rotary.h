@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 typedef struct dotk_rotary_shape {
-    size_t batch, heads, tokens; /* B, H, L: any of them may be 0 */
+    size_t batch, heads, tokens; /* B, H, T: any of them may be 0 */
     size_t width;                /* D, 1 .. 65536                 */
 } dotk_rotary_shape;
 
@@ -51,9 +51,10 @@ typedef struct dotk_rotary_options {
     int32_t inverse;           /* 1: turned back                                              */
     double theta;              /* 0: 10000; else at least 1                                   */
     const float *frequencies;  /* NULL, or (R / 2), each at most 2^20 in size: radians from a */
-                               /* position to the next, in theta's place                      */
-    const int64_t *positions;  /* NULL, or (B, L), each at most 2^31 in size                  */
-    int64_t offset;            /* without positions: that of the first token of every entry   */
+                               /* position to the next, in theta's place: theta is then 0     */
+    const int64_t *positions;  /* NULL, or (B, T), each at most 2^31 in size                  */
+    int64_t offset;            /* without positions: that of the first token of every entry; */
+                               /* beside them it is 0                                         */
     const float *cosines;      /* NULL, or (table_rows, R / 2): row p is for position p       */
     const float *sines;        /* the same; both or neither                                   */
     size_t table_rows;
@@ -70,15 +71,16 @@ typedef struct dotk_rotary_options {
 /*
  * out = x, its rows turned by their positions.
  *
- *     x    (B, H, L, D)     out  (B, H, L, D)     of options->store
+ *     x    (B, H, T, D)     out  (B, H, T, D)     of options->store
  *
  * Memory:  borrows everything. out may be x, with the same layout; else it must not overlap it,
  *          and never the positions or tables. No allocation once the context has served a call
  *          of that size.
  * Threads: pure.
  * Errors:  DOTK_BAD_ARGUMENT (NULL, a width of 0, rotary_width odd or above the width, a theta
- *          below 1, a frequency or position out of range or outside the tables, a stride below
- *          the width, rows of out that overlap, overlap, sizes that overflow), DOTK_NO_MEMORY,
+ *          below 1, two of theta, frequencies and tables at once, an offset beside positions, a
+ *          frequency or position out of range or outside the tables, a stride below the width,
+ *          rows of out that overlap, overlap, sizes that overflow), DOTK_NO_MEMORY,
  *          DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_rotary(dotk_context *context, const dotk_rotary_shape *shape,

@@ -36,6 +36,10 @@ dk_rotary_check(size_t width, size_t rotary_width, double theta, const float *fr
         return dk_fail(DOTK_BAD_ARGUMENT,
                        "options->theta is %g: it must be finite and at least 1, or 0 for %g", theta,
                        DEFAULT_THETA);
+    if (theta != 0 && frequencies != NULL)
+        return dk_fail(
+            DOTK_BAD_ARGUMENT,
+            "options->theta is %g beside options->frequencies: they say it all, leave it 0", theta);
     for (size_t i = 0; frequencies != NULL && i < turned / 2; i++) {
         if (!(fabsf(frequencies[i]) <= MAX_FREQUENCY))
             return dk_fail(DOTK_BAD_ARGUMENT,

@@ -185,6 +185,11 @@ check_positions(const struct rotary *rotary)
                                     options->offset + last);
         return status;
     }
+    if (options->offset != 0)
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->offset is %lld beside options->positions: they say it all, leave "
+                       "it 0",
+                       (long long)options->offset);
     for (size_t i = 0; i < rotary->batch * rotary->tokens && status == DOTK_OK; i++)
         status = check_position(rotary, "options->positions", i, options->positions[i]);
     return status;

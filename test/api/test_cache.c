@@ -139,7 +139,7 @@ test_rotary(void **state)
         rotary.input = rotary.output = (dotk_layout){0, D, G * D};
         rotary.interleaved = options.interleaved = form & 1;
         rotary.rotary_width = options.rotary_width = form & 2 ? 12 : 0;
-        rotary.theta = options.theta = form & 4 ? 500000 : 0;
+        rotary.theta = options.theta = (form & 12) == 4 ? 500000 : 0;
         rotary.frequencies = options.frequencies = form & 8 ? frequencies : NULL;
         rotary.positions = form & 4 ? positions : NULL;
         assert_ok(dotk_rotary(NULL, &shape, tokens.k, &rotary, turned.k));
@@ -515,7 +515,11 @@ test_sequence_arguments(void **state)
     options.rotary_width = 2;
     options.theta = 0.5;
     refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "theta is 0.5");
+    options.theta = 100;
+    options.frequencies = k;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "theta is 100 beside");
     options.theta = 0;
+    options.frequencies = NULL;
     options.positions = far;
     refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "positions[1] is 4294967296");
     options.rotary = 0;

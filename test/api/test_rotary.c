@@ -244,19 +244,19 @@ test_tables(void **state)
     }
 }
 
-/* (B, L, H, D) in, padded (B, H, L, D) out, and in place. */
+/* (B, T, H, D) in, padded (B, H, T, D) out, and in place. */
 static void
 test_layouts(void **state)
 {
-    enum { B = 2, H = 3, L = 7, D = 10, ROOM = B * H * L * (D + 3) };
-    struct problem p = make(3, B, H, L, D);
+    enum { B = 2, H = 3, T = 7, D = 10, ROOM = B * H * T * (D + 3) };
+    struct problem p = make(3, B, H, T, D);
     float padded[ROOM];
 
     (void)state;
     for (size_t i = 0; i < ROOM; i++)
         padded[i] = 77;
     p.options.rotary_width = 8;
-    p.options.input = (dotk_layout){L * H * D, D, H * D};
+    p.options.input = (dotk_layout){T * H * D, D, H * D};
     p.options.output.row = D + 3;
     assert_ok(dotk_rotary(NULL, &p.shape, p.x, &p.options, padded));
     check(&p, p.x, padded, 0);
@@ -503,6 +503,10 @@ test_arguments(void **state)
     refused(p, "options->theta is nan");
     p = good, p.options.frequencies = frequencies;
     refused(p, "options->frequencies[1] is nan");
+    p = good, p.options.frequencies = table, p.options.theta = 100;
+    refused(p, "options->theta is 100 beside options->frequencies");
+    p = good, p.options.positions = positions, p.options.offset = 1;
+    refused(p, "options->offset is 1 beside options->positions");
     p = good, p.options.store = DOTK_STORE_INT8;
     refused(p, "options->store is 3");
     p = good, p.options.positions = positions;
