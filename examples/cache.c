@@ -28,13 +28,15 @@ main(void)
     dotk_cache_options cache_options = DOTK_CACHE_OPTIONS_INIT;
     dotk_sequence_add_options add = DOTK_SEQUENCE_ADD_OPTIONS_INIT;
     dotk_attention_options attention = DOTK_ATTENTION_OPTIONS_INIT;
+    const dotk_rotary_shape one_query = {1, HEADS, 1, WIDTH};
+    dotk_rotary_options place = DOTK_ROTARY_OPTIONS_INIT;
     dotk_sequence *draft[DRAFTS];
     dotk_cache_usage usage;
     dotk_cache *cache;
 
     cache_options.store = DOTK_STORE_BF16;
     attention.query = attention.output = (dotk_layout){0, WIDTH, HEADS * WIDTH};
-    add.rotary = 1;                                                   /* queries: dotk_rotary() */
+    add.rotary = 1; /* of keys; queries are turned below */
     add.key = add.value = (dotk_layout){0, WIDTH, KEY_HEADS * WIDTH}; /* token after token  */
     for (int i = 0; i < PROMPT; i++) {
         compute(i, KEY_HEADS * WIDTH, k + i * KEY_HEADS * WIDTH);
@@ -50,8 +52,12 @@ main(void)
             const int token = PROMPT + step + 1000 * d;
             compute(token, KEY_HEADS * WIDTH, k);
             compute(token + 1, KEY_HEADS * WIDTH, v);
-            compute(token + 2, HEADS * WIDTH, q + d * HEADS * WIDTH);
+            float *const query = q + d * HEADS * WIDTH;
+            compute(token + 2, HEADS * WIDTH, query);
             if (dotk_sequence_add(NULL, draft[d], 1, k, v, &add) != DOTK_OK)
+                return fail();
+            place.offset = (int64_t)dotk_sequence_count(draft[d]) - 1; /* that of the new token */
+            if (dotk_rotary(NULL, &one_query, query, &place, query) != DOTK_OK)
                 return fail();
         }
         /* both drafts in one call; queries and outputs are f32, the cache is bf16 */
