@@ -4,7 +4,8 @@
  *     dotk_linear_attention ..... a stretch of tokens: outputs, and the state after them
  *
  * Legend of shapes: B batch, H heads of queries, G heads of keys and values (H a multiple of G),
- * T tokens, D width of a query and key, E width of a value and of an output row.
+ * T tokens, D width of a query and key, E width of a value and of an output row. S is a state here,
+ * where dotk/attention.h has a number of keys.
  *
  * Each key head has a state, a matrix S (D, E) that begins as zeros, or as what an earlier call
  * left. Tokens pass one after the other; token t sees itself and what came before. With k, v of
@@ -24,6 +25,8 @@
  * Linear attention in its first form (Katharopoulos et al. 2020) is the rule linear with the
  * feature map elu + 1, put to queries and keys, and 'normalize': the state has one column more, the
  * sum of keys z, and out = S^T q / (z^T q); 0 where that divisor is 0.
+ *
+ * There is a forward pass only: gradients of linear attention are not there.
  *
  * Time and memory of a token do not depend on how many came before it. The state is f32, and work
  * is done token by token: how a sequence is cut into calls does not change a bit, nor do threads,
@@ -69,7 +72,8 @@ typedef struct dotk_linear_attention_options {
     dotk_linear_rule rule;
     dotk_feature_map feature_map;
     int32_t normalize; /* 1: divides by z^T q, and the state has E + 1 columns; not with delta */
-    float scale;       /* used when has_scale; default 1 / sqrt(D)                           */
+    float scale; /* used when has_scale; default 1 / sqrt(D). It multiplies S and z alike, so */
+                 /* with normalize it plays no part */
     int32_t has_scale;
     dotk_store store; /* of q, k, v, decay, beta and out: f32, f16 or bf16                   */
     dotk_layout query, key, value, output;
