@@ -19,7 +19,8 @@ struct decode {
     size_t sequences;
     dotk_attention_shape shape; /* of one sequence */
     dotk_attention_options options;
-    const float *q, *k, *v;
+    const void *q; /* of options.store */
+    const float *k, *v;
     float *out;
 };
 
@@ -59,8 +60,13 @@ make(const struct decode *base, dotk_store store, size_t page_keys)
         bench_check(dotk_sequence_add(base->context, decode.sequence[i], base->shape.keys, base->k,
                                       base->v, NULL));
     }
-    /* int8: queries of f32 */
-    decode.options.store = store == DOTK_STORE_INT8 ? DOTK_STORE_F32 : store;
+    if (store == DOTK_STORE_F16 || store == DOTK_STORE_BF16) { /* int8: queries of f32 */
+        const size_t numbers = base->shape.heads * base->sequences * base->shape.width;
+        uint16_t *const halves = bench_array(numbers, sizeof *halves);
+        bench_check(dotk_narrow(base->q, numbers, store, halves));
+        decode.options.store = store;
+        decode.q = halves;
+    }
     return decode;
 }
 
@@ -70,6 +76,8 @@ drop(struct decode *decode)
     for (size_t i = 0; i < decode->sequences; i++)
         dotk_sequence_destroy(decode->sequence[i]);
     dotk_cache_destroy(decode->cache);
+    if (decode->options.store != DOTK_STORE_F32)
+        free((void *)(uintptr_t)decode->q);
 }
 
 /* Bytes of keys and values, as the cache keeps them. */

@@ -11,10 +11,11 @@
  * weights, only one sum of lanes a row and panel is stored: a 64-byte store takes the time of an
  * FMA or two.
  *
- * Tiles of 6 rows go the fast way. It finds out afterwards, from the sums of the weights, whether
- * some row's m had to move (an overflow comes out of vscalefps as infinity, a NaN stays one), and
- * then everything that is not ordinary goes the slow way: scores to memory, then row by row. That
- * costs the scores again but is rare, and it spares a search for the maximum.
+ * Tiles of 6 rows go the fast way, and whole panels of fewer rows that nothing but a scale changes.
+ * It finds out afterwards, from the sums of the weights, whether some row's m had to move (an
+ * overflow comes out of vscalefps as infinity, a NaN stays one), and then everything that is not
+ * ordinary goes the slow way: scores to memory, then row by row. That costs the scores again but is
+ * rare, and it spares a search for the maximum.
  *
  * 2^x works by a table, unlike the polynomial of degree 5 that other ISAs use: additions, vscalefps
  * and table look-up hide behind the FMAs of the scores, so FMAs are what it costs, and it needs 3
@@ -106,22 +107,27 @@ cap_score(__m512 s, float cap, float inverse)
     return _mm512_mask_mov_ps(small, beyond, signed_large);
 }
 
-/* acc = the sums of one chain: steps start .. end - 1. */
 DK_INLINE TARGET void
-score_chain(const size_t rows, const size_t vecs, const struct dk_weigh *args, size_t start,
-            size_t end, __m512 acc[ROWS][4])
+zero_tile(const size_t rows, const size_t vecs, __m512 acc[ROWS][4])
 {
-    const float *query = args->query + start;
-    const float *panel = args->panel + start * DK_PANEL;
-    const size_t dim = args->dim;
-
     DK_UNROLL
     for (size_t r = 0; r < rows; r++) {
         DK_UNROLL
         for (size_t v = 0; v < vecs; v++)
             acc[r][v] = _mm512_setzero_ps();
     }
-    for (size_t d = start; d < end; d++) {
+}
+
+/* acc += steps d .. end - 1 of the scores of 'panel'. */
+DK_INLINE TARGET void
+score_steps(const size_t rows, const size_t vecs, const struct dk_weigh *args, const float *panel,
+            size_t d, size_t end, __m512 acc[ROWS][4])
+{
+    const float *query = args->query + d;
+    const size_t dim = args->dim;
+
+    panel += d * DK_PANEL;
+    for (; d < end; d++) {
         __m512 keys[4];
         DK_UNROLL
         for (size_t v = 0; v < vecs; v++) {
@@ -141,6 +147,15 @@ score_chain(const size_t rows, const size_t vecs, const struct dk_weigh *args, s
         query++;
         panel += DK_PANEL;
     }
+}
+
+/* acc = the sums of one chain: steps start .. end - 1. */
+DK_INLINE TARGET void
+score_chain(const size_t rows, const size_t vecs, const struct dk_weigh *args, size_t start,
+            size_t end, __m512 acc[ROWS][4])
+{
+    zero_tile(rows, vecs, acc);
+    score_steps(rows, vecs, args, args->panel, start, end, acc);
 }
 
 /* acc = scores; 'rest' is room for the sums of earlier chains. */
@@ -582,6 +597,90 @@ weigh_adjusted_panels(const struct dk_weigh *args)
     return weigh_panels(true, args);
 }
 
+/* ------------------------------------------------------------------------- */
+/*  Several panels of a tile of few rows                                      */
+/* ------------------------------------------------------------------------- */
+
+/*
+ * Weights of row r at 'column' from its scores, which it is expected to take as they are; returns
+ * the sums of the lanes.
+ */
+DK_INLINE TARGET __m512
+weigh_few_row(const struct dk_weigh *args, size_t r, size_t column, const float score[DK_PANEL])
+{
+    const __m512 m = _mm512_set1_ps(args->softmax->max[r]);
+    __m512 weight[4];
+
+    DK_UNROLL
+    for (size_t v = 0; v < 4; v++)
+        weight[v] = exp2_of(_mm512_sub_ps(scaled(args, _mm512_load_ps(score + v * LANES)), m));
+    (void)store_weights(2, args->weight[r], column, weight[0], weight[1]);
+    (void)store_weights(2, args->weight[r], column + 2 * LANES, weight[2], weight[3]);
+    return _mm512_add_ps(_mm512_add_ps(weight[0], weight[1]), _mm512_add_ps(weight[2], weight[3]));
+}
+
+/*
+ * As weigh_panels(), of fewer than 6 rows: scores of a whole panel fit into registers while the
+ * weights of the panel before are worked out, whose scores are in memory. Memory is read meanwhile.
+ */
+DK_INLINE TARGET size_t
+weigh_few(const size_t rows, const struct dk_weigh *args)
+{
+    struct dk_softmax_rows *const softmax = args->softmax;
+    const size_t dim = args->dim;
+    _Alignas(64) float score[ROWS][DK_PANEL], lanes[ROWS][LANES];
+    __m512 acc[ROWS][4];
+    size_t p = 0;
+
+    score_chain(rows, 4, args, 0, dim, acc);
+    for (; p < args->panels; p++) {
+        const float *const next = args->panel + (p + 1) * dim * DK_PANEL;
+        const size_t steps = p + 1 < args->panels ? dim : 0;
+        const size_t column = args->column + p * DK_PANEL;
+        __m512 all = _mm512_setzero_ps();
+
+        DK_UNROLL
+        for (size_t r = 0; r < rows; r++) {
+            DK_UNROLL
+            for (size_t v = 0; v < 4; v++)
+                _mm512_store_ps(&score[r][v * LANES], acc[r][v]);
+        }
+        zero_tile(rows, 4, acc);
+        for (size_t r = 0; r < rows; r++) {
+            score_steps(rows, 4, args, next, steps * r / rows, steps * (r + 1) / rows, acc);
+            const __m512 sum = weigh_few_row(args, r, column, score[r]);
+            _mm512_store_ps(lanes[r], sum);
+            all = _mm512_add_ps(all, sum);
+        }
+        if (_mm512_cmp_ps_mask(all, _mm512_set1_ps(DK_WEIGHT_LIMIT), _CMP_NLE_UQ) != 0)
+            break; /* some row's m has to move */
+        for (size_t r = 0; r < rows; r++) {
+            const float *const words = &args->weight[r][column / WORD_KEYS];
+            _mm512_store_ps(softmax->sum[r], _mm512_add_ps(_mm512_load_ps(softmax->sum[r]),
+                                                           _mm512_load_ps(lanes[r])));
+            divide_by(softmax->divisor[r], _mm512_load_ps(words), _mm512_load_ps(words + LANES),
+                      softmax->divisor[r]);
+        }
+    }
+    return p;
+}
+
+#define WEIGH_FEW(rows)                                                                            \
+    static TARGET size_t weigh_##rows(const struct dk_weigh *args)                                 \
+    {                                                                                              \
+        return weigh_few(rows, args);                                                              \
+    }
+
+WEIGH_FEW(1)
+WEIGH_FEW(2)
+WEIGH_FEW(3)
+WEIGH_FEW(4)
+WEIGH_FEW(5)
+
+/* Whole panels of rows that have begun: returns how many went well, from the first on. */
+static size_t (*const weigh_plain[ROWS])(const struct dk_weigh *args) = {
+    weigh_1, weigh_2, weigh_3, weigh_4, weigh_5, weigh_plain_panels};
+
 /* One panel, in whatever way it takes. */
 static TARGET void
 weigh_panel(const struct dk_weigh *args)
@@ -598,12 +697,12 @@ weigh_panel(const struct dk_weigh *args)
         settle_row(args, r, scores[r]);
 }
 
-/* Whether every row of a tile of 6 has begun. */
+/* Whether every row has begun. */
 DK_INLINE TARGET bool
-all_begun(const struct dk_softmax_rows *softmax)
+all_begun(const struct dk_weigh *args)
 {
-    const unsigned rows = (1u << ROWS) - 1;
-    const unsigned begun = _mm512_cmp_ps_mask(_mm512_load_ps(softmax->max),
+    const unsigned rows = (1u << args->rows) - 1;
+    const unsigned begun = _mm512_cmp_ps_mask(_mm512_load_ps(args->softmax->max),
                                               _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
     return (begun & rows) == rows;
 }
@@ -622,14 +721,15 @@ pass_panels(struct dk_weigh *args, size_t count)
 DK_INLINE TARGET void
 weigh(const struct dk_weigh *args)
 {
-    const bool whole = args->rows == ROWS && args->cols == DK_PANEL && args->dim <= DK_CHAIN;
     const bool adjusted = args->softcap != 0 || args->bias != NULL || args->keep != NULL;
+    const bool whole = args->cols == DK_PANEL && args->dim <= DK_CHAIN &&
+                       (args->rows == ROWS || !adjusted);
     struct dk_weigh rest = *args;
 
     for (;;) {
         size_t done = 0;
-        if (whole && all_begun(args->softmax))
-            done = adjusted ? weigh_adjusted_panels(&rest) : weigh_plain_panels(&rest);
+        if (whole && all_begun(args))
+            done = adjusted ? weigh_adjusted_panels(&rest) : weigh_plain[args->rows - 1](&rest);
         if (done == rest.panels)
             return;
         pass_panels(&rest, done);

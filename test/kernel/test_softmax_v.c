@@ -389,6 +389,16 @@ test_rows_are_independent(void **state)
                     assert_memory_equal(&together, &states[r][round % 4], sizeof together);
                 }
             }
+            for (size_t rows = 1; rows < ROWS && mask == NULL; rows++) { /* the first rows alone */
+                struct tile few = all;
+                few.rows = rows;
+                begin(&few);
+                weigh_panels(kernels, &few, 0, 1 + round % 4, DK_PANEL, NULL);
+                for (size_t r = 0; r < rows; r++) {
+                    const struct row_state together = row_state(&few, r, round % 4);
+                    assert_memory_equal(&together, &states[r][round % 4], sizeof together);
+                }
+            }
             for (size_t r = 0; r < ROWS; r++) {
                 struct tile one = all;
                 one.rows = 1;
