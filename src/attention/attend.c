@@ -81,7 +81,7 @@ most_of(const struct dk_attention *problem)
 {
     struct most most = {0};
 
-    for (size_t e = 0; e < problem->entries; e++) {
+    for (size_t e = 0; e < dk_attention_distinct(problem); e++) {
         const struct dk_attend_entry entry = dk_attention_entry(problem, e);
         most.keys = dk_max(most.keys, entry.window.length);
         most.queries = dk_max(most.queries, entry.queries);

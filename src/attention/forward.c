@@ -17,6 +17,8 @@ store_nothing(const struct dk_attention *problem)
     const dotk_attention_options *const options = &problem->options;
     const size_t size = dk_attention_size(problem);
 
+    if (problem->heads == 0 || problem->queries == 0)
+        return;
     for (size_t b = 0; b < problem->batch; b++) {
         for (size_t h = 0; h < problem->heads; h++) {
             char *const out = (char *)problem->out +

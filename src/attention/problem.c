@@ -244,7 +244,7 @@ describe_entries(struct dk_attention *out)
         return dk_fail(DOTK_BAD_ARGUMENT,
                        "options->query_offset is %lld: from -%zu (queries) to %zu (keys)",
                        (long long)options->query_offset, out->queries, out->keys);
-    for (size_t e = 0; status == DOTK_OK && e < out->entries; e++) {
+    for (size_t e = 0; status == DOTK_OK && e < dk_attention_distinct(out); e++) {
         const bool packed = options->sequences != 0;
         const size_t keys = packed ? options->key_starts[e + 1] - options->key_starts[e]
                                    : out->keys;
@@ -397,6 +397,16 @@ dk_attention_describe(const dotk_attention_shape *shape, const dotk_attention_op
     return status == DOTK_OK ? check_blocks(out) : status;
 }
 
+size_t
+dk_attention_distinct(const struct dk_attention *problem)
+{
+    const dotk_attention_options *const options = &problem->options;
+
+    if (options->sequences == 0 && options->key_lengths == NULL && options->query_offsets == NULL)
+        return dk_min(problem->entries, 1);
+    return problem->entries;
+}
+
 struct dk_attend_entry
 dk_attention_entry(const struct dk_attention *problem, size_t index)
 {
@@ -440,6 +450,63 @@ size_t
 dk_attention_value_size(const struct dk_attention *problem)
 {
     return problem->options.value_scales != NULL ? 1 : dk_attention_size(problem);
+}
+
+/* The bytes of an option's array that is not laid out as rows. */
+struct bytes {
+    const char *name;
+    const void *start;
+    size_t size;
+};
+
+/* The entries that lists of blocks have. */
+static size_t
+listed_columns(const struct dk_attention *problem)
+{
+    const dotk_attention_blocks *const blocks = problem->options.blocks;
+    const size_t lists = blocks->per_head ? problem->heads : 1;
+    size_t most = 0;
+
+    for (size_t i = 1; i <= lists && problem->block_rows > 0; i++)
+        most = dk_max(most, blocks->starts[i * (problem->block_rows + 1) - 1]);
+    return most;
+}
+
+/* Arrays are there, so none of these products overflows. */
+static dotk_status
+check_apart(const struct dk_attention *problem, const char *name, const void *start, size_t size)
+{
+    const dotk_attention_options *const options = &problem->options;
+    const dotk_attention_blocks *const blocks = options->blocks;
+    const size_t scales = problem->batch * problem->key_heads * problem->keys * sizeof(float);
+    const size_t numbers = problem->heads * sizeof(float);
+    const size_t entries = problem->entries * sizeof(size_t), starts = entries + sizeof(size_t);
+    const struct bytes arrays[] = {
+        {"options->key_scales", options->key_scales, scales},
+        {"options->value_scales", options->value_scales, scales},
+        {"options->slopes", options->slopes, numbers},
+        {"options->sinks", options->sinks, numbers},
+        {"options->key_lengths", options->key_lengths, entries},
+        {"options->query_offsets", options->query_offsets, entries},
+        {"options->query_starts", options->query_starts, options->sequences != 0 ? starts : 0},
+        {"options->key_starts", options->key_starts, options->sequences != 0 ? starts : 0},
+        {"options->blocks->starts", blocks != NULL ? blocks->starts : NULL,
+         blocks != NULL
+             ? (blocks->per_head ? problem->heads : 1) * (problem->block_rows + 1) * sizeof(size_t)
+             : 0},
+        {"options->blocks->columns", blocks != NULL ? blocks->columns : NULL,
+         blocks != NULL ? listed_columns(problem) * sizeof(size_t) : 0},
+    };
+    const uintptr_t first = (uintptr_t)start;
+
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        const uintptr_t other = (uintptr_t)arrays[i].start;
+        if (arrays[i].start != NULL && arrays[i].size != 0 && size != 0 &&
+            first < other + arrays[i].size && other < first + size)
+            return dk_fail(DOTK_BAD_ARGUMENT, "%s overlaps %s: give it memory of its own", name,
+                           arrays[i].name);
+    }
+    return DOTK_OK;
 }
 
 dotk_status
@@ -486,6 +553,16 @@ dk_attention_check_arrays(const struct dk_attention *problem,
                 return dk_fail(DOTK_BAD_ARGUMENT, "%s overlaps %s: give it memory of its own",
                                a->name, b->name);
         }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct dk_attention_array *const a = &arrays[i];
+        const struct extent extent = {a->name, a->heads, a->rows, a->width, a->size};
+        size_t size;
+        if (!a->written || a->start == NULL || !extent_of(problem, &extent, &a->layout, &size))
+            continue;
+        const dotk_status status = check_apart(problem, a->name, a->start, size);
+        if (status != DOTK_OK)
+            return status;
     }
     return DOTK_OK;
 }

@@ -210,6 +210,8 @@ dk_visible_pairs(const struct dk_attention *problem)
     const bool look = options->mask != NULL || options->bias != NULL || options->blocks != NULL;
     uint64_t pairs = 0;
 
+    if (problem->heads == 0 || problem->queries == 0)
+        return 0;
     for (size_t e = 0; e < problem->entries; e++) {
         const struct dk_attend_entry entry = dk_attention_entry(problem, e);
         for (size_t g = 0; look && g < problem->key_heads; g++) {

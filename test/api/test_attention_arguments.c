@@ -187,6 +187,13 @@ test_packed(void **state)
 /* ------------------------------------------------------------------------- */
 
 static void
+refused_by_forward(struct problem p, const char *message)
+{
+    assert_status(forward(NULL, &p), DOTK_BAD_ARGUMENT);
+    assert_message(message);
+}
+
+static void
 test_masks(void **state)
 {
     struct problem good = make(5, B, H, L, S, D, D), p;
@@ -215,6 +222,38 @@ test_masks(void **state)
         DOTK_BAD_ARGUMENT);
     assert_message("weights overlaps options->bias");
     drop(&good);
+}
+
+/* What a call reads while it writes, and what would be looked at again afterwards. */
+static void
+test_overlaps_with_options(void **state)
+{
+    struct problem good = make(5, B, H, L, S, D, D), p;
+    const dotk_attention_blocks blocks = {L, S, (const size_t *)(const void *)good.lse, NULL, 0};
+
+    (void)state;
+    memset(good.lse, 0, B * H * L * sizeof *good.lse);
+    p = good, p.options.key_lengths = (const size_t *)(const void *)p.lse;
+    refused_by_forward(p, "lse overlaps options->key_lengths");
+    p = good, p.options.query_offsets = (const int64_t *)(const void *)p.lse;
+    refused_by_forward(p, "lse overlaps options->query_offsets");
+    p = good, p.options.slopes = p.lse;
+    refused_by_forward(p, "lse overlaps options->slopes");
+    p = good, p.options.sinks = p.lse + 1;
+    refused_by_forward(p, "lse overlaps options->sinks");
+    p = good, p.options.blocks = &blocks;
+    refused_by_forward(p, "lse overlaps options->blocks->starts");
+    drop(&good);
+}
+
+/* Nothing to do takes no time, whatever the sizes of nothing. */
+static void
+test_sizes_of_nothing(void **state)
+{
+    dotk_attention_shape shape = {.batch = SIZE_MAX, .width = 8};
+
+    (void)state;
+    assert_ok(dotk_attention_forward(NULL, &shape, NULL, NULL, NULL, NULL, NULL, NULL));
 }
 
 static void
@@ -301,9 +340,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads_and_types), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_positions),       cmocka_unit_test(test_packed),
-        cmocka_unit_test(test_masks),           cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_heads_and_types),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_overlaps_with_options),
+        cmocka_unit_test(test_sizes_of_nothing),
+        cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_matrices),
     };
     return cmocka_run_group_tests(tests, make_contexts, drop_contexts);

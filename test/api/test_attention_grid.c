@@ -1,6 +1,6 @@
 /*
  * test_attention_grid.c - attention in all its forms: few but small cases that have nearly all
- * pairs of values; test/long/test_grid.c has them all
+ * pairs of values; test/long/test_attention_cases.c has them all
  */
 #include "attention_grid.h"
 
