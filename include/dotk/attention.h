@@ -11,7 +11,9 @@
  * Legend of shapes: B batch, H heads of queries, G heads of keys and values (H a multiple of G),
  * L queries, S keys, D width of a query and key, E width of a value and of an output row.
  *
- * The score of query i and key j, in this order; position(i) = i + query_offset:
+ * The score of query i and key j, in this order; position(i) = i + query_offset, or + that of
+ * query_offsets for its batch entry; with packed sequences i and j count from their sequence's
+ * beginning:
  *
  *     s = scale * q_i . k_j
  *     s = softcap * tanh(s / softcap)                         with a softcap
@@ -110,7 +112,7 @@ typedef struct dotk_attention_blocks {
 
 typedef struct dotk_attention_options {
     size_t struct_size; /* set by DOTK_ATTENTION_OPTIONS_INIT                              */
-    float scale;        /* used when has_scale; default 1 / sqrt(D)                        */
+    float scale;        /* with has_scale; default 1 / sqrt(D)                             */
     int32_t has_scale;
     dotk_layout query, key, value, output;
     dotk_attention_stats *stats; /* NULL, or receives what the call did                    */
@@ -125,22 +127,26 @@ typedef struct dotk_attention_options {
 
     /* Which keys count. */
     int32_t causal;                      /* 1: query i sees keys j <= i + query_offset            */
-    int32_t has_window;                  /* 1: the two numbers below count                        */
+    int32_t has_window;                  /* 1: the two numbers below count; 0: leave them 0       */
     int64_t window_left;                 /* keys before the query's position; -1: all             */
     int64_t window_right;                /* keys after it; -1: all                                */
     int64_t query_offset;                /* the place of query 0 among the keys, -L .. S. 0:      */
                                          /* top-left; S - L: bottom-right (a cache before L)      */
-    const int64_t *query_offsets;        /* NULL, or (B): one for each batch entry                */
+    const int64_t *query_offsets;        /* NULL, or (B): one for each batch entry, for which     */
+                                         /* bottom-right is key_lengths[b] - L                    */
     const size_t *key_lengths;           /* NULL, or (B): keys from there on do not exist         */
     const uint8_t *mask;                 /* NULL, or rows of S bytes: 0 excludes the key          */
-    dotk_layout mask_layout;             /* its strides; 0: the same for all of that axis         */
-    const dotk_attention_blocks *blocks; /* NULL, or the only blocks that count            */
+    dotk_layout mask_layout;             /* its strides; 0: the same for all of that axis. Of     */
+                                         /* (L, S): row = S; (H, L, S): row = S, head = L * S.    */
+                                         /* Left at 0, row 0 serves every query                   */
+    const dotk_attention_blocks *blocks; /* NULL, or the only blocks that count                   */
 
     /*
      * Packed sequences: with sequences > 0, B is 1 and q, k, v, out, lse, mask and bias hold
      * them one after the other: sequence n has queries query_starts[n] .. query_starts[n + 1]
      * - 1 and the keys that key_starts says; query_offsets, key_lengths and blocks then count
-     * from a sequence's beginning, and the first two have one entry a sequence.
+     * from a sequence's beginning, and the first two have one entry a sequence. Bottom-right
+     * then takes query_offsets: keys less queries of each sequence.
      */
     size_t sequences;
     const size_t *query_starts, *key_starts; /* (sequences + 1), from 0 to L and S         */
@@ -150,7 +156,9 @@ typedef struct dotk_attention_options {
     float dropout;           /* 0 <= dropout < 1                                           */
     uint64_t seed;           /* of dropout: the same seed drops the same weights           */
     const float *bias;       /* NULL, or rows of S values: an additive mask                */
-    dotk_layout bias_layout; /* its strides; 0: the same for all of that axis              */
+    dotk_layout bias_layout; /* its strides, by the rule of mask_layout: (L, S): row = S;  */
+                             /* (H, L, S): row = S, head = L * S; left at 0, row 0 serves  */
+                             /* every query                                                */
     const float *slopes;     /* NULL, or (H): ALiBi                                        */
     const float *sinks;      /* NULL, or (H): logits that take weight and have no value    */
 
@@ -173,13 +181,14 @@ typedef struct dotk_attention_options {
  *     out  (B, H, L, E)     lse  (B, H, L) dense f32, natural logarithm, or NULL
  *
  * Memory:  borrows everything; out and lse must not overlap an input or each other. Working
- *          memory is at most 2 MiB a thread for widths up to 256, so less than 16 MiB for 8
- *          threads, and for few queries 5 MiB more, for merging; none is allocated once the
- *          context has served a call of that size.
+ *          memory, for widths up to 256: at most 2 MiB a thread, and with few queries 5 MiB for
+ *          all threads together, for merging (with 8 threads 16 MiB, 21 MiB with few queries);
+ *          none is allocated once the context has served a call of that size.
  * Threads: pure.
  * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, a stride below the width, rows of out that
- *          overlap, a key length above S, a scale that is not finite, overlap, sizes that
- *          overflow), DOTK_NO_MEMORY, DOTK_CANCELLED.
+ *          overlap, a key length above S, a scale
+ *          that is not finite, a value whose switch is 0, overlap, sizes that overflow),
+ *          DOTK_NO_MEMORY, DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
                                             const dotk_attention_shape *shape, const void *q,
@@ -224,7 +233,7 @@ DOTK_API dotk_status dotk_attention_scores(dotk_context *context, const dotk_att
 
 /*
  * Where dotk_attention_backward() writes gradients: each has the layout, and the type, of the array
- * that it belongs to. NULL: not wanted.
+ * that it belongs to, and what was there is overwritten. NULL: not wanted.
  */
 typedef struct dotk_attention_gradients {
     size_t struct_size; /* set by DOTK_ATTENTION_GRADIENTS_INIT                             */
@@ -256,11 +265,11 @@ typedef struct dotk_attention_gradients {
  * whatever the type; so its bits do not depend on threads, on the batch or on other heads.
  *
  * Error, f32: |error| <= 4e-6 times the sum of the absolute values of what is added up for it (the
- * products of the three gradients in kernel/gradient.h), for scores as in the bound above.
+ * products in doc/numerics.md, "Gradients of attention"), for scores as in the bound above.
  *
- * Memory:  borrows everything; gradients must not overlap an input or each other. Beyond those
- *          4 B H L bytes, 2 MiB a thread for widths up to 256, and 8 MiB for halves, are allocated,
- *          none once the context has served a call of that size.
+ * Memory:  borrows everything; gradients must not overlap an input or each other. Working memory:
+ *          4 * B * H * L bytes, 2 MiB a thread for widths up to 256, and 8 MiB for halves; none is
+ *          allocated once the context has served a call of that size.
  * Threads: pure.
  * Errors:  as dotk_attention_forward(); also DOTK_BAD_ARGUMENT where lse is NULL, or a gradient is
  *          wanted of a bias or sinks that are not there; DOTK_UNSUPPORTED for int8.
@@ -279,7 +288,12 @@ DOTK_API dotk_status dotk_attention_backward(dotk_context *context,
  * and (out_b, lse_b), into the answer over the union; the result may be written over
  * either input. Relative error <= 8 * 2^-24 of the larger |out| beside that of the inputs.
  *
- *     rows, width        out_a, out_b, out are (rows, width) dense; lse_* are (rows)
+ *     rows, width        out_a, out_b, out are (rows, width) dense; lse_* are (rows); all f32
+ *
+ * Sinks go to one shard only, or they take their weight twice. What looks at a query's position
+ * (causal, windows, ALiBi slopes) needs one call over all keys, since each call counts keys from
+ * its own first one and query_offset does not reach beyond a shard. Dropout numbers keys within
+ * each shard too: give each a seed of its own.
  *
  * All of them are f32: widen halves first (dotk_widen()). Sinks are given to one shard's call only,
  * as each lse that has them counts them. Dropout numbers keys from each call's own key 0: shards
@@ -294,7 +308,10 @@ DOTK_API dotk_status dotk_attention_merge(size_t rows, size_t width, const float
 /*
  * Writes one line saying which path and kernel dotk_attention_forward() would take, and
  * why; terminated, cut to 'capacity' bytes. The first two words are the path and kernel that
- * dotk_attention_stats would report. Threads: pure. Errors: as forward.
+ * dotk_attention_stats would report. Path "rows": a task is a group of queries with all the keys
+ * they see; "chunks": a group of queries with one chunk of 1,024 keys, so that few queries occupy
+ * all threads, and the answers are merged; "empty": nothing to attend to. The path changes no bit.
+ * Threads: pure. Errors: as forward.
  */
 DOTK_API dotk_status dotk_attention_plan(dotk_context *context, const dotk_attention_shape *shape,
                                          const dotk_attention_options *options, char *out,

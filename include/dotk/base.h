@@ -118,9 +118,14 @@ typedef enum dotk_store {
 DOTK_API const char *dotk_store_name(dotk_store store);
 
 /*
- * Where a (B, H, rows, width) array lies: element strides; the width is contiguous. 0 stands
- * for "one after the other": row = width, head = rows * row, batch = heads * head. An array
- * that lies as (B, rows, H, width) has row = H * width, head = width, batch = rows * row.
+ * Where a (B, H, rows, width) array lies: element strides; the width is contiguous. Set all three,
+ * or none: 0 stands for "one after the other", row = width, head = rows * row, batch = heads *
+ * head. An array that lies as (B, rows, H, width) has
+ *
+ *     dotk_layout layout = {.batch = rows * H * width, .head = width, .row = H * width};
+ *
+ * For a mask or an additive mask 0 has another meaning, "the same for all of that axis":
+ * mask_layout and bias_layout in dotk/attention.h.
  */
 typedef struct dotk_layout {
     size_t batch, head, row;

@@ -183,9 +183,9 @@ DOTK_API dotk_status dotk_sequence_get(const dotk_sequence *sequence, size_t fir
  * whatever the size of a page, the number of threads and the other sequences. Any option may be
  * used; keys of all sequences are numbered on, as if key_starts counted them. Positions are those
  * of the last tokens: unless options->query_offsets says otherwise, a sequence of N tokens and Q
- * queries has N - Q there, so that causal lets the last query see every token. Where keys were
- * turned (rotary), query i of Q is turned by dotk_rotary() before the call, at position
- * dotk_sequence_count() - Q + i: its token has been added by then.
+ * queries has N - Q there, so that causal lets the last query see every token; more queries than
+ * tokens are refused. Where keys were turned (rotary), query i of Q is turned by dotk_rotary()
+ * before the call, at position dotk_sequence_count() - Q + i: its token has been added by then.
  *
  *     sequences   (count) of one cache; one may come several times
  *     queries     (count): how many of the L queries are of each sequence; NULL: one each

@@ -114,8 +114,8 @@ typedef struct dotk_linear_attention_options {
  * Threads: pure.
  * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, strides below the width, rows of out that overlap, a
  *          rule without its decay or beta, or with what it does not use, a length above T, a
- *          scale that is not finite, overlap, sizes that overflow), DOTK_NO_MEMORY,
- *          DOTK_CANCELLED (present is then unspecified, like out).
+ *          scale that is not finite or without has_scale, overlap, sizes that overflow),
+ * DOTK_NO_MEMORY, DOTK_CANCELLED (present is then unspecified, like out).
  */
 DOTK_API dotk_status dotk_linear_attention(dotk_context *context,
                                            const dotk_linear_attention_shape *shape, const void *q,

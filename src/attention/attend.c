@@ -122,9 +122,11 @@ dk_attend_plan(const struct dk_attention *problem, const struct dk_kernels *kern
     return (struct dk_attend_plan){
         .path = split ? "chunks" : "rows",
         .kernel = softmax_v->name,
-        .why = !split ? (idle ? "the keys are too few to share" : "enough queries for every thread")
-               : idle ? "fewer groups of queries than threads"
-                      : "tasks over all keys would take too long to cancel",
+        .why = split        ? (idle ? "there are fewer groups of queries than threads"
+                                    : "tasks over all keys would take too long to cancel")
+               : idle       ? "the keys are too few to share"
+               : slots == 1 ? "one thread has nobody to share keys with"
+                            : "there are enough for every thread",
         .rows = rows,
         .units = units_of(problem, rows),
         .chunks = chunks,

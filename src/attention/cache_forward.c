@@ -77,6 +77,12 @@ count_starts(struct dk_call *call, size_t count, const dotk_sequence *const *seq
         if (!dk_add(query_starts[i], rows, &query_starts[i + 1]) ||
             !dk_add(key_starts[i], keys, &key_starts[i + 1]) || rows > INT64_MAX / 4)
             return dk_fail(DOTK_BAD_ARGUMENT, "queries[%zu] is %zu: too many", i, rows);
+        if (rows > keys && options->query_offsets == NULL)
+            return dk_fail(
+                DOTK_BAD_ARGUMENT,
+                "queries[%zu] is %zu%s, sequences[%zu] has %zu tokens: add theirs first, "
+                "or set options->query_offsets",
+                i, rows, queries == NULL ? " (queries is NULL)" : "", i, keys);
         offsets[i] = (int64_t)keys - (int64_t)rows;
     }
     options->sequences = count;

@@ -135,8 +135,7 @@ describe_stores(struct dk_attention *out)
     if (options->store != DOTK_STORE_F32 && options->store != DOTK_STORE_F16 &&
         options->store != DOTK_STORE_BF16)
         return dk_fail(DOTK_BAD_ARGUMENT,
-                       "options->store is %d: DOTK_STORE_F32, _F16 or _BF16 (int8 keys and values "
-                       "come with options->key_scales and value_scales)",
+                       "options->store is %d: DOTK_STORE_F32, DOTK_STORE_F16 or DOTK_STORE_BF16",
                        (int)options->store);
     return DOTK_OK;
 }
@@ -329,6 +328,29 @@ check_finite(const char *name, const float *values, size_t count)
     return DOTK_OK;
 }
 
+/* A value that its switch says to ignore was meant to count. */
+static dotk_status
+check_switches(const dotk_attention_options *options)
+{
+    if (!options->has_scale && options->scale != 0)
+        return dk_fail(
+            DOTK_BAD_ARGUMENT,
+            "options->scale is %g and options->has_scale 0: set has_scale to 1, or leave "
+            "scale at 0",
+            (double)options->scale);
+    if (!options->has_window && (options->window_left != 0 || options->window_right != 0))
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->window_left is %lld, window_right %lld and options->has_window 0: "
+                       "set has_window to 1, or leave both at 0",
+                       (long long)options->window_left, (long long)options->window_right);
+    if (options->sequences == 0 && (options->query_starts != NULL || options->key_starts != NULL))
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "options->%s is given and options->sequences 0: set sequences to how many "
+                       "there are, or leave it NULL",
+                       options->query_starts != NULL ? "query_starts" : "key_starts");
+    return DOTK_OK;
+}
+
 static dotk_status
 check_numbers(const struct dk_attention *problem)
 {
@@ -382,6 +404,9 @@ dk_attention_describe(const dotk_attention_shape *shape, const dotk_attention_op
     DK_CHECK_OPTIONS(options);
     *out = (struct dk_attention){.options = options != NULL ? *options : defaults};
     status = describe_shape(shape, out);
+    if (status != DOTK_OK)
+        return status;
+    status = check_switches(&out->options);
     if (status != DOTK_OK)
         return status;
     out->scale = out->options.has_scale ? (double)out->options.scale : 1 / sqrt((double)out->dim);

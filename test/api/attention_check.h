@@ -324,6 +324,7 @@ run_part(struct attention_case *c, size_t b, size_t i, size_t count, dotk_contex
     shape.keys = place.keys;
     o.stats = NULL;
     o.sequences = 0;
+    o.query_starts = o.key_starts = NULL;
     o.query_offsets = NULL;
     o.query_offset = place.offset + (int64_t)(i - place.query);
     if (o.query_offset < -(int64_t)count || o.query_offset > (int64_t)place.keys)

@@ -272,7 +272,7 @@ test_variance_and_saturation(void **state)
         double norm[2] = {0, 0}, largest[2] = {0, 0}, square[2] = {0, 0};
         for (int scaled = 0; scaled < 2; scaled++) {
             p.options.has_scale = !scaled;
-            p.options.scale = 1;
+            p.options.scale = scaled ? 0 : 1;
             assert_ok(dotk_attention_weights(two, &p.shape, p.q, p.k, &p.options, 0, weights));
             assert_ok(forward(two, &p));
             for (size_t i = 0; i < QUERIES; i++) {

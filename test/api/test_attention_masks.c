@@ -67,7 +67,7 @@ test_hidden_garbage(void **state)
         p.options.bias_layout.row = S;
         p.options.blocks = form == 2 ? &blocks : NULL;
         p.options.has_window = form == 3; /* row i sees i - 3 .. i + 37 */
-        p.options.window_left = p.options.window_right = 20;
+        p.options.window_left = p.options.window_right = form == 3 ? 20 : 0;
         p.options.query_offset = 17;
         assert_ok(forward(NULL, &p));
         float *const clean = p.out;

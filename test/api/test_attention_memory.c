@@ -73,7 +73,7 @@ make_form(struct form *f, size_t form, size_t queries, size_t keys, size_t exist
     }
     o->causal = is_form(form, "causal");
     o->has_window = is_form(form, "window");
-    o->window_left = 255;
+    o->window_left = o->has_window ? 255 : 0;
     o->mask = is_form(form, "mask") ? mask : NULL;
     o->bias = is_form(form, "bias") ? bias : NULL;
     if (is_form(form, "blocks"))

@@ -201,9 +201,17 @@ choose_options(uint64_t *random, struct batch *b)
     }
 }
 
+/* More queries than tokens need to be told where they stand. */
 static dotk_status
-run_cache(dotk_context *context, const struct batch *b, const dotk_attention_options *options)
+run_cache(dotk_context *context, const struct batch *b, const dotk_attention_options *given)
 {
+    dotk_attention_options placed = *given;
+    const dotk_attention_options *const options = &placed;
+
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->queries[i] > b->lengths[i] && placed.query_offsets == NULL)
+            placed.query_offsets = b->offsets;
+    }
     memset(b->out, 0xee, b->shape.heads * b->shape.queries * b->width * size_of(options->store));
     memset(b->lse, 0xee, b->shape.heads * b->shape.queries * sizeof *b->lse);
     return dotk_cache_forward(context, b->count, (const dotk_sequence *const *)b->sequence,
@@ -291,6 +299,8 @@ test_defaults(void **state)
         check_bits(&b, DOTK_STORE_F32);
         b.options.query_offsets = NULL;
         bool ones = b.shape.queries >= b.count;
+        for (size_t i = 0; i < b.count; i++)
+            ones = ones && b.lengths[i] > 0;
         for (size_t i = 0; ones && i < b.count; i++) {
             b.queries[i] = 1;
             b.query_starts[i + 1] = i + 1;
@@ -478,6 +488,7 @@ test_threads(void **state)
     for (size_t round = 0; round < 3; round++) {
         struct batch b = make_batch(&random, DOTK_STORE_F32, DOTK_STORE_F32);
         const struct decoder decoder = {&b, &stop};
+        b.options.query_offsets = b.offsets;
         struct tokens more = make_tokens(&random, b.heads, b.dim, b.width, 200);
         pthread_t threads[2];
         assert_ok(run_arrays(NULL, &b, &b.options));
@@ -581,7 +592,8 @@ test_arguments(void **state)
     dotk_sequence *sequence, *stranger;
     const dotk_sequence *list[2];
     float q[4 * D] = {0}, out[4 * D], lse[4];
-    const size_t queries[] = {SIZE_MAX, 2}, starts[] = {0, 1};
+    const size_t queries[] = {SIZE_MAX, 2, 0}, starts[] = {0, 1};
+    const int64_t offsets[] = {0};
 
     (void)state;
     assert_ok(dotk_cache_create(G, D, NULL, &cache));
@@ -620,26 +632,36 @@ test_arguments(void **state)
     options.struct_size = 8;
     refused(1, 4, "struct_size");
     options.query.row = 2;
+    options.query_offsets = offsets;
     assert_status(dotk_cache_forward(NULL, 1, list, queries + 1, 4, q, &options, out, lse),
                   DOTK_BAD_ARGUMENT);
     assert_message("options->query.row is 2");
+    options = init;
     assert_status(dotk_cache_forward(NULL, 1, NULL, NULL, 4, q, NULL, out, lse), DOTK_BAD_ARGUMENT);
     assert_message("sequences is NULL");
-    assert_status(dotk_cache_forward(NULL, 1, list, NULL, 4, NULL, NULL, out, lse),
+    options.query_offsets = offsets;
+    assert_status(dotk_cache_forward(NULL, 1, list, NULL, 4, NULL, &options, out, lse),
                   DOTK_BAD_ARGUMENT);
     assert_message("q is NULL");
-    assert_status(dotk_cache_forward(NULL, 1, list, NULL, 4, q, NULL, q + 1, lse),
+    assert_status(dotk_cache_forward(NULL, 1, list, NULL, 4, q, &options, q + 1, lse),
                   DOTK_BAD_ARGUMENT);
     assert_message("out overlaps q");
     assert_status(dotk_cache_forward(NULL, 1, list, queries, 4, q, NULL, out, lse),
                   DOTK_BAD_ARGUMENT);
     assert_message("queries[0]");
+    assert_status(dotk_cache_forward(NULL, 1, list, NULL, 4, q, NULL, out, lse), DOTK_BAD_ARGUMENT);
+    assert_message("queries[0] is 1 (queries is NULL), sequences[0] has 0 tokens");
+    assert_status(dotk_cache_forward(NULL, 1, list, queries + 1, 4, q, NULL, out, lse),
+                  DOTK_BAD_ARGUMENT);
+    assert_message("queries[0] is 2, sequences[0] has 0 tokens: add theirs first");
 
     /* nothing to do */
     options.stats = &stats;
     assert_ok(dotk_cache_forward(NULL, 0, NULL, NULL, 4, NULL, &options, NULL, NULL));
     assert_string_equal(stats.path, "empty");
-    assert_ok(dotk_cache_forward(NULL, 1, list, NULL, 4, q, NULL, out, lse));
+    assert_ok(dotk_cache_forward(NULL, 1, list, queries + 2, 4, NULL, NULL, NULL, NULL));
+    options.query_offsets = offsets;
+    assert_ok(dotk_cache_forward(NULL, 1, list, NULL, 4, q, &options, out, lse));
     for (size_t i = 0; i < 4 * D; i++)
         assert_true(out[i] == 0);
     assert_true(lse[3] == -INFINITY);

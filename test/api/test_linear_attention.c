@@ -221,7 +221,7 @@ test_rules(void **state)
                 for (size_t i = 0; i < p.shape.batch * key_heads(&p) * p.shape.tokens; i++)
                     p.beta[i] /= (float)(2 * p.shape.width);
             p.options.has_scale = (variant + (int)s) % 2;
-            p.options.scale = -0.75f;
+            p.options.scale = p.options.has_scale ? -0.75f : 0;
             assert_ok(forward(s % 2 ? two : NULL, &p));
             check(&p, 2e-5);
             drop(&p);
@@ -546,6 +546,8 @@ test_arguments(void **state)
     refused(p, "options->normalize is 1");
     p = good, p.options.has_scale = 1, p.options.scale = INFINITY;
     refused(p, "options->scale is inf");
+    p = good, p.options.scale = 2;
+    refused(p, "options->scale is 2 and options->has_scale 0");
     p = good, p.options.store = DOTK_STORE_INT8;
     refused(p, "options->store is 3");
     p = good, p.options.lengths = lengths;
