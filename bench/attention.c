@@ -138,7 +138,7 @@ main(int argc, char **argv)
     const size_t rows = batch * heads * length;
     const float one = sqrtf((float)dim); /* makes values of variance 1 */
     struct attention full = {.context = context,
-                             .shape = {batch, heads, length, length, dim, dim},
+                             .shape = {batch, heads, length, length, dim, dim, 0},
                              .options = DOTK_ATTENTION_OPTIONS_INIT,
                              .q = bench_rows(context, rows, dim, one, 1),
                              .k = bench_rows(context, rows, dim, one, 2),
