@@ -50,7 +50,7 @@ make(uint64_t seed, size_t batch, size_t heads, size_t queries, size_t keys, siz
      size_t value_wide)
 {
     struct problem p = {
-        .shape = {batch, heads, queries, keys, width, value_wide},
+        .shape = {batch, heads, queries, keys, width, value_wide, 0},
         .options = DOTK_ATTENTION_OPTIONS_INIT,
     };
     const size_t n = batch * heads;
