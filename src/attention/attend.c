@@ -513,6 +513,7 @@ run_split(struct dk_call *call, struct work *work)
             (i < units && !alloc_answers(call, work, &work->totals[i])))
             return dk_fail_memory(bytes, "attention");
     }
+    call->parts = 2 * ((plan->units + units - 1) / units) * ((plan->chunks + chunks - 1) / chunks);
     for (size_t unit = 0; unit < plan->units; unit += units) {
         const size_t unit_count = dk_min(units, plan->units - unit);
         for (size_t chunk = 0; chunk < plan->chunks; chunk += chunks) {
@@ -520,8 +521,10 @@ run_split(struct dk_call *call, struct work *work)
             work->first_chunk = chunk;
             work->chunk_count = dk_min(chunks, plan->chunks - chunk);
             dotk_status status = dk_call_run(call, unit_count * work->chunk_count, run_chunk, work);
+            call->part++;
             if (status == DOTK_OK)
                 status = dk_call_run(call, unit_count, run_merge, work);
+            call->part++;
             if (status != DOTK_OK)
                 return status;
         }

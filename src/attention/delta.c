@@ -33,6 +33,16 @@ dot(const float *a, const float *b, size_t count)
     return lane[0] + rest;
 }
 
+static bool
+all_zero(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (values[i] != 0)
+            return false;
+    }
+    return true;
+}
+
 static const float *
 f32_row(const struct deltas *deltas, const void *array, size_t at, float *wide)
 {
@@ -68,8 +78,8 @@ run_deltas(void *arg, size_t task, size_t slot)
         if (deltas->share == NULL)
             continue;
         const float sink = problem->options.sinks[head % problem->heads];
-        /* where they are equal the sink has it all: the row sees nothing to speak of */
-        if (problem->lse[row] != sink)
+        /* a row that saw nothing has no share, whatever its gradient holds */
+        if (problem->lse[row] != sink || !all_zero(out, problem->width))
             share -= exp((double)sink - (double)problem->lse[row]) * (double)gradient->delta[row];
     }
     if (deltas->share != NULL)

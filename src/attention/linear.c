@@ -591,6 +591,11 @@ dotk_linear_attention(dotk_context *context, const dotk_linear_attention_shape *
         status = describe(shape, &work);
     if (status == DOTK_OK)
         status = check_arrays(&work, q, k, v, past, present, out);
+    if (status == DOTK_OK && work.problem.heads == 0 && work.problem.key_heads != 0)
+        return dk_fail(DOTK_BAD_ARGUMENT,
+                       "shape->heads is 0 with shape->key_heads %zu: states are taken further for "
+                       "queries, so there has to be a head of them",
+                       work.problem.key_heads);
     if (status != DOTK_OK || work.problem.batch == 0 || work.problem.heads == 0)
         return status;
     status = dk_call_begin(context, &call);

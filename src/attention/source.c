@@ -98,45 +98,30 @@ struct rows {
 };
 
 static struct rows
+rows_of(const struct dk_attention *problem, const struct dk_attend_entry *entry, size_t key_head,
+        const void *array, const dotk_layout *layout, size_t width, size_t size,
+        const float *scales)
+{
+    const size_t first = dk_attention_head(layout, entry->batch, key_head) +
+                         entry->key * layout->row;
+
+    if (scales != NULL)
+        scales += (entry->batch * problem->key_heads + key_head) * problem->keys + entry->key;
+    return (struct rows){(const char *)array + first * size, layout->row, width, size, scales};
+}
+
+static struct rows
 keys_of(const struct dk_attention *problem, const struct dk_attend_entry *entry, size_t key_head)
 {
-    const dotk_layout *const layout = &problem->options.key;
-    const size_t size = dk_attention_key_size(problem);
-    const float *const scales = problem->options.key_scales;
-
-    return (struct rows){
-        .first = (const char *)problem->k +
-                 (dk_attention_head(layout, entry->batch, key_head) + entry->key * layout->row) *
-                     size,
-        .stride = layout->row,
-        .width = problem->dim,
-        .size = size,
-        .scales = scales == NULL
-                      ? NULL
-                      : scales + (entry->batch * problem->key_heads + key_head) * problem->keys +
-                            entry->key,
-    };
+    return rows_of(problem, entry, key_head, problem->k, &problem->options.key, problem->dim,
+                   dk_attention_key_size(problem), problem->options.key_scales);
 }
 
 static struct rows
 values_of(const struct dk_attention *problem, const struct dk_attend_entry *entry, size_t key_head)
 {
-    const dotk_layout *const layout = &problem->options.value;
-    const size_t size = dk_attention_value_size(problem);
-    const float *const scales = problem->options.value_scales;
-
-    return (struct rows){
-        .first = (const char *)problem->v +
-                 (dk_attention_head(layout, entry->batch, key_head) + entry->key * layout->row) *
-                     size,
-        .stride = layout->row,
-        .width = problem->width,
-        .size = size,
-        .scales = scales == NULL
-                      ? NULL
-                      : scales + (entry->batch * problem->key_heads + key_head) * problem->keys +
-                            entry->key,
-    };
+    return rows_of(problem, entry, key_head, problem->v, &problem->options.value, problem->width,
+                   dk_attention_value_size(problem), problem->options.value_scales);
 }
 
 static const char *

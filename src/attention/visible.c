@@ -56,8 +56,7 @@ cover_of_blocks(const struct dk_visible *visible, size_t row, size_t rows, size_
     return cover;
 }
 
-/* Of the boolean mask: told only where one row of it serves all, as when it says which keys exist.
- */
+/* Of the boolean mask: told only where one row of it serves all, as with padding. */
 static enum dk_cover
 cover_of_mask(const struct dk_visible *visible, size_t row, size_t col, size_t cols)
 {

@@ -713,10 +713,32 @@ test_progress(void **state)
     }
 }
 
+/* A sink that outweighs the only key by e^20: its share is tiny, and not nothing. */
+static void
+test_dominating_sink(void **state)
+{
+    const dotk_attention_shape shape = {
+        .batch = 1, .heads = 1, .queries = 1, .keys = 1, .width = 1};
+    const float q = -10, k = 1, v = 2, d_out = 3, sink = 10;
+    const double out_wanted = 2 * exp(-20) / (1 + exp(-20));
+    dotk_attention_options options = DOTK_ATTENTION_OPTIONS_INIT;
+    dotk_attention_gradients gradients = DOTK_ATTENTION_GRADIENTS_INIT;
+    float out, lse, d_sink;
+
+    (void)state;
+    options.sinks = &sink;
+    gradients.sinks = &d_sink;
+    assert_ok(dotk_attention_forward(NULL, &shape, &q, &k, &v, &options, &out, &lse));
+    assert_ok(dotk_attention_backward(NULL, &shape, &q, &k, &v, &options, &out, &lse, &d_out,
+                                      &gradients));
+    assert_true(fabs(d_sink + 3 * out_wanted) <= 1e-5 * 3 * out_wanted);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dominating_sink),
         cmocka_unit_test(test_halves),
         cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_strides),

@@ -328,10 +328,49 @@ test_cancel(void **state)
     }
 }
 
+struct steady {
+    uint64_t done, total;
+    size_t calls, backwards;
+};
+
+static int
+follow(void *user, uint64_t done, uint64_t total)
+{
+    struct steady *const steady = user;
+
+    steady->backwards += steady->calls > 0 && (done < steady->done || total != steady->total);
+    steady->done = done;
+    steady->total = total;
+    steady->calls++;
+    return 0;
+}
+
+/* Chunks and their merging, stretch after stretch, are one count. */
+static void
+test_progress_of_chunks(void **state)
+{
+    struct problem p = make(4, 1, 7, 1, 300000, 16, 16);
+    struct steady steady = {0};
+    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
+    dotk_context *context;
+
+    (void)state;
+    options.threads = 16;
+    options.progress = follow;
+    options.progress_user = &steady;
+    assert_ok(dotk_context_create(&options, &context));
+    assert_ok(forward(context, &p));
+    assert_true(steady.calls > 1);
+    assert_int_equal(steady.backwards, 0);
+    dotk_context_destroy(context);
+    drop(&p);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_progress_of_chunks),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_plan),

@@ -520,6 +520,8 @@ test_arguments(void **state)
     assert_message("shape is NULL");
     p = good, p.q = NULL;
     refused(p, "q is NULL");
+    p = good, p.shape.heads = 0;
+    refused(p, "shape->heads is 0 with shape->key_heads 2");
     p = good, p.k = NULL;
     refused(p, "k is NULL");
     p = good, p.v = NULL;
