@@ -24,8 +24,7 @@
 #include "attention/source.h"
 #include "attention/visible.h"
 #include "attention/watch.h"
-
-#define LOG2_E 1.44269504088896340736
+#include "kernel/logarithm.h"
 
 enum {
     ROWS_MAX = 384,         /* a multiple of 6                                            */
@@ -257,7 +256,7 @@ static void
 pack_queries(const struct work *work, const struct room *room, const struct unit *unit)
 {
     const struct dk_attention *const problem = work->problem;
-    const float factor = (float)(problem->scale * LOG2_E);
+    const float factor = (float)(problem->scale * DK_LOG2_E);
     const size_t size = dk_attention_size(problem);
 
     for (size_t r = 0; r < unit->rows; r++) {
@@ -332,8 +331,8 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
         struct dk_attend_block block = {
             .mask = &unit->visible.mask,
             .bias = dk_attention_has_bias(problem) ? &unit->bias : NULL,
-            .scale = (float)(problem->scale * LOG2_E),
-            .softcap = (float)(problem->options.softcap * LOG2_E),
+            .scale = (float)(problem->scale * DK_LOG2_E),
+            .softcap = (float)(problem->options.softcap * DK_LOG2_E),
             .dropout = problem->options.dropout > 0 ? &unit->dropout : NULL,
         };
         const unsigned wanted = wanted_panels(unit, key, next - key);

@@ -18,8 +18,7 @@
 #include <string.h>
 
 #include "attention/source.h"
-
-#define LOG2_E 1.44269504088896340736
+#include "kernel/logarithm.h"
 
 enum { TILE = DK_GRADIENT_ROWS, TILES_MAX = DK_PLACE_ROWS / TILE };
 
@@ -182,7 +181,7 @@ load_rows(struct dk_place_room *room, const struct dk_place *place)
     const struct dk_attention *const problem = gradient->problem;
     const dotk_attention_options *const options = &problem->options;
     const struct dk_attend_entry *const entry = &place->visible.entry;
-    const float factor = (float)(problem->scale * LOG2_E);
+    const float factor = (float)(problem->scale * DK_LOG2_E);
     const size_t dim = problem->dim, width = problem->width;
 
     room->any_bad = false;
@@ -203,7 +202,7 @@ load_rows(struct dk_place_room *room, const struct dk_place *place)
         for (size_t d = 0; d < dim; d++)
             query[d] *= factor;
         /* the row sees nothing, or scores so low that f32 cannot tell them apart: no weights */
-        room->lse[r] = problem->lse[at] < -1e30f ? INFINITY : (float)(problem->lse[at] * LOG2_E);
+        room->lse[r] = problem->lse[at] < -1e30f ? INFINITY : (float)(problem->lse[at] * DK_LOG2_E);
         room->delta[r] = gradient->delta[at];
         room->bad[r] = !all_finite(query, dim) || !all_finite(d_out, width);
         room->any_bad = room->any_bad || room->bad[r];
@@ -287,7 +286,7 @@ make_cells(struct dk_place_room *room, const struct dk_place *place, size_t t, s
         .stay = drops ? stay : NULL,
         .boost = dropout->factor,
         .bias = biased ? (const float(*)[DK_PANEL])bias : NULL,
-        .softcap = (float)(problem->options.softcap * LOG2_E),
+        .softcap = (float)(problem->options.softcap * DK_LOG2_E),
         .uncapped = place->wanted.bias,
         .weight = room->weight + first,
         .gradient = room->gradient + first,
@@ -366,7 +365,7 @@ sum_keys(const struct dk_place_room *room, const struct dk_place *place,
     const struct dk_gradient *const gradient = place->gradient;
     const struct dk_attention *const problem = gradient->problem;
     const size_t dim = problem->dim, width = problem->width;
-    const float ln_2 = (float)(1 / LOG2_E); /* queries are multiplied by scale * log2(e) */
+    const float ln_2 = (float)DK_LN_2; /* queries are multiplied by scale * log2(e) */
     const struct {
         void *array;
         const dotk_layout *layout;
