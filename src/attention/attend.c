@@ -97,7 +97,7 @@ dk_attend_plan(const struct dk_attention *problem, const struct dk_kernels *kern
 {
     const struct most most = most_of(problem);
 
-    if (most.keys == 0 || most.queries == 0 || problem->heads == 0)
+    if (dk_attention_empty(problem))
         return (struct dk_attend_plan){
             .path = "empty", .kernel = "-", .why = "no query has a key to attend to"};
 

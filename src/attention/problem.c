@@ -459,6 +459,17 @@ dk_attention_entry(const struct dk_attention *problem, size_t index)
     return entry;
 }
 
+bool
+dk_attention_empty(const struct dk_attention *problem)
+{
+    for (size_t e = 0; problem->heads > 0 && e < dk_attention_distinct(problem); e++) {
+        const struct dk_attend_entry entry = dk_attention_entry(problem, e);
+        if (entry.queries > 0 && entry.window.length > 0)
+            return false;
+    }
+    return true;
+}
+
 size_t
 dk_attention_size(const struct dk_attention *problem)
 {
