@@ -410,9 +410,9 @@ test_arguments(void **state)
     refused(p, "gradients->q overlaps v");
     p = good, p.lse = got + 10;
     refused(p, "gradients->q overlaps lse");
-    p = good, p.options.query = (dotk_layout){0, 6, 5};
+    p = good, p.options.query = (dotk_layout){12, 6, 5};
     refused(p, "gradients->q has strides 12, 6, 5: rows of 5 would overlap");
-    p = good, p.options.key = (dotk_layout){0, 5, 9};
+    p = good, p.options.key = (dotk_layout){10, 5, 9};
     refused(p, "gradients->k has strides");
     p = good, p.options.bias = bias, p.options.bias_layout = (dotk_layout){2, 0, 0};
     refused(p, "gradients->bias has strides 2, 0, 0: rows of 4 would overlap");
