@@ -185,10 +185,9 @@ typedef struct dotk_attention_options {
  *          all threads together, for merging (with 8 threads 16 MiB, 21 MiB with few queries);
  *          none is allocated once the context has served a call of that size.
  * Threads: pure.
- * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, a stride below the width, rows of out that
- *          overlap, a key length above S, a scale
- *          that is not finite, a value whose switch is 0, overlap, sizes that overflow),
- *          DOTK_NO_MEMORY, DOTK_CANCELLED.
+ * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, a stride below the width or only some strides, rows
+ *          of out that overlap, a key length above S, a scale that is not finite, a value whose
+ *          switch is 0, overlap, sizes that overflow), DOTK_NO_MEMORY, DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
                                             const dotk_attention_shape *shape, const void *q,
@@ -206,8 +205,11 @@ DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
  *
  * Without dropout a row sums to 1, to less where a sink has a share, and to 0 where no key counts.
  * Weights are within 2e-6 of the exact ones for scores up to about 20. options->stats is left
- * alone. Memory:  as dotk_attention_forward(); a row's weights are made again from its log-sum-exp.
- * Threads, Errors: as dotk_attention_forward().
+ * alone.
+ *
+ * Memory:  as dotk_attention_forward(); a row's weights are made again from its log-sum-exp.
+ * Threads: pure.
+ * Errors:  as dotk_attention_forward().
  */
 DOTK_API dotk_status dotk_attention_weights(dotk_context *context,
                                             const dotk_attention_shape *shape, const void *q,
