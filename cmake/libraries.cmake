@@ -60,7 +60,7 @@ foreach(library dotk dotk-shared)
   target_link_libraries(${library} PRIVATE Threads::Threads m)
 endforeach()
 
-if(text)
+if(text AND UTF8PROC_FOUND)
   add_library(dotk-text-objects OBJECT ${text})
   target_include_directories(dotk-text-objects PRIVATE include src ${UTF8PROC_INCLUDE_DIRS})
   dotk_library(dotk-text dotk-text-objects)

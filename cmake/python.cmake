@@ -1,0 +1,70 @@
+# dotk._dotk, the Python extension: one file for Python 3.11 and every later one (limited API), with
+# libdotk inside and, where their libraries are, libdotk-text and the command.
+#
+# With a build of its own (pip install .) it must be there. In a build tree it is made beside the
+# package's Python files, in python/dotk, if Python's headers are there; the tests use it from there.
+
+# DOTK_PYTHON: the interpreter that the tests run. build/python is what `make python` sets up.
+if(SKBUILD)
+  find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
+  set(python_headers ${Python_INCLUDE_DIRS})
+elseif(NOT CMAKE_CROSSCOMPILING)
+  if(NOT DOTK_PYTHON)
+    foreach(python ${PROJECT_SOURCE_DIR}/build/python/bin/python python3 /usr/bin/python3)
+      execute_process(
+        COMMAND ${python} -c "import numpy, pytest, sys; assert sys.version_info >= (3, 11)"
+        RESULT_VARIABLE lacks OUTPUT_QUIET ERROR_QUIET)
+      if(lacks EQUAL 0)
+        set(DOTK_PYTHON ${python})
+        break()
+      endif()
+    endforeach()
+    set(DOTK_PYTHON "${DOTK_PYTHON}" CACHE STRING "Python with numpy and pytest, for the tests")
+  endif()
+  set(python ${DOTK_PYTHON})
+  if(NOT python)
+    set(python python3)
+  endif()
+  execute_process(
+    COMMAND ${python} -c "import sysconfig; print(sysconfig.get_path('include'))"
+    OUTPUT_VARIABLE python_headers OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+if(NOT EXISTS "${python_headers}/Python.h")
+  message(STATUS "No headers of Python 3.11 or later: no Python module")
+  return()
+endif()
+
+file(GLOB extension CONFIGURE_DEPENDS faces/python/src/*.c)
+set(package ${PROJECT_BINARY_DIR}/python/dotk)
+add_library(dotk-python MODULE ${extension})
+target_include_directories(dotk-python SYSTEM PRIVATE ${python_headers})
+target_link_libraries(dotk-python PRIVATE dotk Threads::Threads m)
+target_link_options(dotk-python PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/python.map
+                    -Wl,-z,now -Wl,-z,relro -Wl,--as-needed)
+set_target_properties(
+  dotk-python PROPERTIES PREFIX "" OUTPUT_NAME _dotk SUFFIX .abi3.so LIBRARY_OUTPUT_DIRECTORY
+                         ${package} LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/python.map)
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  target_link_options(dotk-python PRIVATE -s)
+endif()
+
+# The command is a function of the extension: python -m dotk.
+if(TARGET dotk-text AND JANSSON_FOUND AND ZLIB_FOUND)
+  file(GLOB command CONFIGURE_DEPENDS faces/cli/*.c)
+  add_library(dotk-command OBJECT ${command})
+  target_compile_definitions(dotk-command PRIVATE main=dotk_command)
+  target_compile_options(dotk-command PRIVATE -Wno-missing-prototypes)
+  target_link_libraries(dotk-command PRIVATE dotk-text dotk PkgConfig::JANSSON ZLIB::ZLIB)
+  target_compile_definitions(dotk-python PRIVATE DOTK_COMMAND=1)
+  target_link_libraries(dotk-python PRIVATE dotk-command dotk-text PkgConfig::JANSSON ZLIB::ZLIB)
+endif()
+
+file(GLOB_RECURSE modules CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/faces/python/dotk
+     faces/python/dotk/*.py faces/python/dotk/*.pyi faces/python/dotk/py.typed)
+if(SKBUILD)
+  install(TARGETS dotk-python DESTINATION dotk COMPONENT python)
+else()
+  foreach(module ${modules})
+    configure_file(faces/python/dotk/${module} ${package}/${module} COPYONLY)
+  endforeach()
+endif()
