@@ -171,7 +171,7 @@ add_rows(const struct dk_multihead *module, const struct dk_multihead_projection
 }
 
 static dotk_status
-project(struct dk_call *call, const struct dk_multihead *module,
+project(struct dk_call *call, dotk_context *context, const struct dk_multihead *module,
         const struct dk_multihead_projection *projection)
 {
     const size_t M = module->width, keys = module->keys, added = projection->added;
@@ -187,7 +187,7 @@ project(struct dk_call *call, const struct dk_multihead *module,
         out += added * module->batch * M;
     }
     if (projection->rows > 0) {
-        const dotk_status status = dotk_dense(call->context, projection->rows, M, projection->width,
+        const dotk_status status = dotk_dense(context, projection->rows, M, projection->width,
                                               projection->input, projection->weight,
                                               projection->bias, NULL, out);
         if (status != DOTK_OK)
@@ -221,6 +221,45 @@ turn_weights(const struct dk_multihead *module, float *weights)
 }
 
 /* ------------------------------------------------------------------------- */
+/*  Steps                                                                    */
+/* ------------------------------------------------------------------------- */
+
+void
+dk_multihead_deal(struct dk_call *call, size_t steps, const double *work, size_t *share)
+{
+    enum { SHARES = 1000 };
+    double all = 1;
+
+    for (size_t i = 0; i < steps; i++)
+        all += work[i] > 0 ? work[i] : 0;
+    call->parts = 0;
+    for (size_t i = 0; i < steps; i++) {
+        share[i] = work[i] < 0 ? 0 : DK_STEP_LEAST + (size_t)(SHARES * work[i] / all);
+        call->parts += share[i];
+    }
+}
+
+/* Of the forward pass; the first are the projections. */
+enum { ATTEND = DK_PROJECTIONS, WEIGHTS, OUT, STEPS };
+
+static void
+deal_forward(struct dk_call *call, const struct dk_multihead *module, bool weights,
+             size_t share[STEPS])
+{
+    const double M = (double)module->width, rows = (double)module->projection[DK_QUERY].rows;
+    const double cells = rows * (double)module->all_keys;
+    double work[STEPS] = {
+        [ATTEND] = 2 * cells * M, [WEIGHTS] = weights ? 3 * cells * M : -1, [OUT] = rows * M * M};
+
+    for (size_t i = 0; i < DK_PROJECTIONS; i++) {
+        const struct dk_multihead_projection *const projection = &module->projection[i];
+        work[i] = projection->rows > 0 ? (double)projection->rows * M * (double)projection->width
+                                       : -1;
+    }
+    dk_multihead_deal(call, STEPS, work, share);
+}
+
+/* ------------------------------------------------------------------------- */
 /*  Forward                                                                  */
 /* ------------------------------------------------------------------------- */
 
@@ -229,25 +268,34 @@ run(struct dk_call *call, struct dk_multihead *module, float *out, float *weight
 {
     const struct dk_multihead_projection *const projection = module->projection;
     const float *const q = projection[DK_QUERY].output, *const k = projection[DK_KEY].output;
+    dotk_context *const context = dk_call_inner(call);
+    size_t share[STEPS];
     dotk_status status;
 
+    if (context == NULL)
+        return dk_fail_memory(sizeof share, "the steps of a multi-head module");
+    deal_forward(call, module, weights != NULL, share);
     for (size_t i = 0; i < DK_PROJECTIONS; i++) {
-        if ((status = project(call, module, &projection[i])) != DOTK_OK)
+        dk_call_next(call, share[i]);
+        if ((status = project(call, context, module, &projection[i])) != DOTK_OK)
             return status;
     }
+    dk_call_next(call, share[ATTEND]);
     if ((status = dk_multihead_masks(call, module)) != DOTK_OK ||
-        (status = dotk_attention_forward(call->context, &module->shape, q, k,
-                                         projection[DK_VALUE].output, &module->attention,
-                                         module->attended, module->lse)) != DOTK_OK)
+        (status = dotk_attention_forward(context, &module->shape, q, k, projection[DK_VALUE].output,
+                                         &module->attention, module->attended, module->lse)) !=
+            DOTK_OK)
         return status;
     if (weights != NULL) {
-        status = dotk_attention_weights(call->context, &module->shape, q, k, &module->attention,
+        dk_call_next(call, share[WEIGHTS]);
+        status = dotk_attention_weights(context, &module->shape, q, k, &module->attention,
                                         !module->options.weights_per_head, weights);
         if (status != DOTK_OK)
             return status;
         turn_weights(module, weights);
     }
-    return dotk_dense(call->context, projection[DK_QUERY].rows, module->width, module->width,
+    dk_call_next(call, share[OUT]);
+    return dotk_dense(context, projection[DK_QUERY].rows, module->width, module->width,
                       module->attended, module->parameters.out_proj_weight,
                       module->parameters.out_proj_bias, NULL, out);
 }

@@ -55,6 +55,14 @@ dk_multihead_row(const struct dk_multihead *module, size_t rows, size_t n, size_
     return (module->options.batch_first ? n * rows + j : j * module->batch + n) * module->width;
 }
 
+/*
+ * Deals the parts of a call, of which its progress tells, out to its steps: share[i] parts for
+ * work[i] multiply-adds, DK_STEP_LEAST at least, and none for a step that is not taken, whose work
+ * is below 0.
+ */
+enum { DK_STEP_LEAST = 3 };
+void dk_multihead_deal(struct dk_call *call, size_t steps, const double *work, size_t *share);
+
 /* An array that is read or written, for dk_multihead_overlaps(). */
 struct dk_multihead_array {
     const char *name;

@@ -22,8 +22,13 @@ struct gradient {
     float *output; /* of the projected rows, added ones included */
 };
 
+/* Steps of the whole: those of the last projection, attention, and two of each other projection. */
+enum { OUT_WEIGHT, OUT_INPUT, ATTEND, WEIGHT, INPUT, STEPS = WEIGHT + 2 * DK_PROJECTIONS };
+
 struct work {
     struct dk_call *call;
+    dotk_context *context; /* for calls within the call                */
+    size_t share[STEPS];   /* of its progress                          */
     struct dk_multihead module;
     dotk_multihead_gradients wanted;
     struct gradient gradient[DK_PROJECTIONS];
@@ -73,34 +78,38 @@ transpose(const struct work *work, size_t rows, size_t cols, const float *from, 
 
 /* dW (outputs, inputs) = dY^T X over 'rows' rows of dY and X. */
 static dotk_status
-weight_gradient(const struct work *work, size_t rows, size_t outputs, size_t inputs,
+weight_gradient(const struct work *work, size_t step, size_t rows, size_t outputs, size_t inputs,
                 const float *d_y, const float *x, float *d_w)
 {
     if (rows == 0) {
         memset(d_w, 0, outputs * inputs * sizeof *d_w);
         return DOTK_OK;
     }
+    dk_call_next(work->call, 1);
     dotk_status status = transpose(work, rows, outputs, d_y, work->left);
+    dk_call_next(work->call, 1);
     if (status == DOTK_OK)
         status = transpose(work, rows, inputs, x, work->right);
+    dk_call_next(work->call, work->share[step] - 2);
     if (status == DOTK_OK)
-        status = dotk_dense(work->call->context, outputs, inputs, rows, work->left, work->right,
-                            NULL, NULL, d_w);
+        status = dotk_dense(work->context, outputs, inputs, rows, work->left, work->right, NULL,
+                            NULL, d_w);
     return status;
 }
 
 /* dX (rows, inputs) = dY (rows, outputs) W (outputs, inputs). */
 static dotk_status
-input_gradient(const struct work *work, size_t rows, size_t outputs, size_t inputs,
+input_gradient(const struct work *work, size_t step, size_t rows, size_t outputs, size_t inputs,
                const float *d_y, const float *w, float *d_x)
 {
     if (rows == 0)
         return DOTK_OK;
+    dk_call_next(work->call, 1);
     const dotk_status status = transpose(work, outputs, inputs, w, work->right);
     if (status != DOTK_OK)
         return status;
-    return dotk_dense(work->call->context, rows, inputs, outputs, d_y, work->right, NULL, NULL,
-                      d_x);
+    dk_call_next(work->call, work->share[step] - 1);
+    return dotk_dense(work->context, rows, inputs, outputs, d_y, work->right, NULL, NULL, d_x);
 }
 
 /* out (width) = the sum of rows. */
@@ -169,10 +178,10 @@ projection_gradient(const struct work *work, size_t i)
     if (gradient->bias != NULL)
         sum_rows(work, projection->rows, M, d_y, gradient->bias);
     if (gradient->weight != NULL)
-        status = weight_gradient(work, projection->rows, M, projection->width, d_y,
+        status = weight_gradient(work, WEIGHT + 2 * i, projection->rows, M, projection->width, d_y,
                                  projection->input, gradient->weight);
     if (status == DOTK_OK && gradient->input != NULL)
-        status = input_gradient(work, projection->rows, M, projection->width, d_y,
+        status = input_gradient(work, INPUT + 2 * i, projection->rows, M, projection->width, d_y,
                                 projection->weight, gradient->input);
     return status;
 }
@@ -261,14 +270,15 @@ alloc_work(struct work *work)
                                          sizeof(float));
         good = good && gradient->output != NULL;
     }
+    work->context = dk_call_inner(work->call);
     work->attended = dk_call_alloc(work->call, queries * M, sizeof(float));
     work->panels = dk_call_alloc(work->call, work->call->slots * BLOCK * DK_PANEL, sizeof(float));
     work->left = dk_call_alloc(work->call, rows * M, sizeof(float));
     work->right = dk_call_alloc(work->call, rows * widest, sizeof(float));
     work->rows = dk_call_alloc(work->call, keys * M, sizeof(float));
     work->sums = dk_call_alloc(work->call, M, sizeof *work->sums);
-    return good && work->attended != NULL && work->panels != NULL && work->left != NULL &&
-           work->right != NULL && work->rows != NULL && work->sums != NULL;
+    return good && work->context != NULL && work->attended != NULL && work->panels != NULL &&
+           work->left != NULL && work->right != NULL && work->rows != NULL && work->sums != NULL;
 }
 
 /* Which gradient goes where. */
@@ -290,6 +300,36 @@ place_gradients(struct work *work)
         };
 }
 
+/* How far each step will take the call. */
+static void
+deal_backward(struct work *work)
+{
+    const struct dk_multihead *const module = &work->module;
+    const double M = (double)module->width, rows = (double)module->projection[DK_QUERY].rows;
+    bool deeper = false;
+    double flop[STEPS];
+
+    for (size_t i = 0; i < STEPS; i++)
+        flop[i] = -1;
+    for (size_t i = 0; i < DK_PROJECTIONS; i++) {
+        const struct gradient *const gradient = &work->gradient[i];
+        const double its_rows = (double)module->projection[i].rows;
+        const double product = its_rows * M * (double)module->projection[i].width;
+        deeper = deeper || gradient->output != NULL;
+        if (gradient->weight != NULL && its_rows > 0)
+            flop[WEIGHT + 2 * i] = product;
+        if (gradient->input != NULL && its_rows > 0)
+            flop[INPUT + 2 * i] = product;
+    }
+    if (work->wanted.out_proj_weight != NULL && rows > 0)
+        flop[OUT_WEIGHT] = rows * M * M;
+    if (deeper && rows > 0)
+        flop[OUT_INPUT] = rows * M * M;
+    if (deeper)
+        flop[ATTEND] = 5 * rows * (double)module->all_keys * M;
+    dk_multihead_deal(work->call, STEPS, flop, work->share);
+}
+
 static dotk_status
 run(struct work *work, const float *d_out)
 {
@@ -299,10 +339,11 @@ run(struct work *work, const float *d_out)
     dotk_attention_gradients gradients = DOTK_ATTENTION_GRADIENTS_INIT;
     dotk_status status;
 
+    deal_backward(work);
     if (work->wanted.out_proj_bias != NULL)
         sum_rows(work, rows, M, d_out, work->wanted.out_proj_bias);
     if (work->wanted.out_proj_weight != NULL &&
-        (status = weight_gradient(work, rows, M, M, d_out, module->attended,
+        (status = weight_gradient(work, OUT_WEIGHT, rows, M, M, d_out, module->attended,
                                   work->wanted.out_proj_weight)) != DOTK_OK)
         return status;
     gradients.q = work->gradient[DK_QUERY].output;
@@ -310,14 +351,15 @@ run(struct work *work, const float *d_out)
     gradients.v = work->gradient[DK_VALUE].output;
     if (gradients.q == NULL && gradients.k == NULL && gradients.v == NULL)
         return DOTK_OK;
-    if ((status = input_gradient(work, rows, M, M, d_out, module->parameters.out_proj_weight,
-                                 work->attended)) != DOTK_OK ||
+    if ((status = input_gradient(work, OUT_INPUT, rows, M, M, d_out,
+                                 module->parameters.out_proj_weight, work->attended)) != DOTK_OK ||
         (status = dk_multihead_masks(work->call, module)) != DOTK_OK)
         return status;
-    status = dotk_attention_backward(work->call->context, &module->shape,
-                                     projection[DK_QUERY].output, projection[DK_KEY].output,
-                                     projection[DK_VALUE].output, &module->attention,
-                                     module->attended, module->lse, work->attended, &gradients);
+    dk_call_next(work->call, work->share[ATTEND]);
+    status = dotk_attention_backward(work->context, &module->shape, projection[DK_QUERY].output,
+                                     projection[DK_KEY].output, projection[DK_VALUE].output,
+                                     &module->attention, module->attended, module->lse,
+                                     work->attended, &gradients);
     for (size_t i = 0; status == DOTK_OK && i < DK_PROJECTIONS; i++)
         status = projection_gradient(work, i);
     return status;

@@ -30,6 +30,7 @@ struct dotk_context {
     pthread_mutex_t mutex;   /* guards idle */
     struct dk_scratch *idle; /* scratch of finished calls */
     unsigned forks;          /* fork.h */
+    dotk_context *outer;     /* whose scratch it is; NULL: its own */
 };
 
 static struct dotk_context alone = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -171,6 +172,12 @@ lock_scratch(dotk_context *context)
     pthread_mutex_lock(&context->mutex);
 }
 
+static dotk_context *
+owner_of(dotk_context *context)
+{
+    return context->outer != NULL ? owner_of(context->outer) : context;
+}
+
 dotk_status
 dk_call_begin(dotk_context *context, struct dk_call *call)
 {
@@ -183,11 +190,12 @@ dk_call_begin(dotk_context *context, struct dk_call *call)
     };
     if (call->kernels == NULL)
         return dk_fail_kernels();
-    lock_scratch(context);
-    call->scratch = context->idle;
+    dotk_context *const owner = owner_of(context);
+    lock_scratch(owner);
+    call->scratch = owner->idle;
     if (call->scratch != NULL)
-        context->idle = call->scratch->next;
-    pthread_mutex_unlock(&context->mutex);
+        owner->idle = call->scratch->next;
+    pthread_mutex_unlock(&owner->mutex);
     if (call->scratch == NULL) {
         call->scratch = dk_alloc(sizeof *call->scratch);
         if (call->scratch == NULL)
@@ -203,10 +211,11 @@ dk_call_end(struct dk_call *call)
 {
     dk_float_mode_leave(call->float_mode);
     dk_arena_reset(&call->scratch->arena);
-    lock_scratch(call->context);
-    call->scratch->next = call->context->idle;
-    call->context->idle = call->scratch;
-    pthread_mutex_unlock(&call->context->mutex);
+    dotk_context *const owner = owner_of(call->context);
+    lock_scratch(owner);
+    call->scratch->next = owner->idle;
+    owner->idle = call->scratch;
+    pthread_mutex_unlock(&owner->mutex);
 }
 
 void *
@@ -221,11 +230,37 @@ report_part(void *user, uint64_t done, uint64_t total)
 {
     const struct dk_call *const call = user;
     const dotk_context *const context = call->context;
+    const uint64_t steps = PART_STEPS * (uint64_t)dk_max(1, call->weight);
 
     return context->progress(context->progress_user,
-                             PART_STEPS * call->part +
-                                 PART_STEPS * dk_max(1, call->weight) * done / total,
+                             PART_STEPS * call->part + (total > 0 ? steps * done / total : steps),
                              PART_STEPS * (uint64_t)call->parts);
+}
+
+dotk_context *
+dk_call_inner(struct dk_call *call)
+{
+    dotk_context *const context = call->context;
+
+    if (context->progress == NULL)
+        return context;
+    dotk_context *const inner = dk_call_alloc(call, 1, sizeof *inner);
+    if (inner != NULL)
+        *inner = (struct dotk_context){
+            .pool = context->pool,
+            .kernels = context->kernels,
+            .progress = report_part,
+            .progress_user = call,
+            .outer = context,
+        };
+    return inner;
+}
+
+void
+dk_call_next(struct dk_call *call, size_t weight)
+{
+    call->part += call->weight;
+    call->weight = weight;
 }
 
 dotk_status

@@ -38,6 +38,14 @@ struct dk_call {
 dotk_status dk_call_begin(dotk_context *context, struct dk_call *call) DK_SHARED(call_begin);
 void dk_call_end(struct dk_call *call) DK_SHARED(call_end);
 
+/*
+ * The context for a public call that this one makes: with the same threads and scratch, and as
+ * progress it reports so many parts (part, weight) of this call, which call->parts is not 0 for.
+ * NULL: out of memory. dk_call_next() goes on to the next 'weight' parts.
+ */
+dotk_context *dk_call_inner(struct dk_call *call);
+void dk_call_next(struct dk_call *call, size_t weight);
+
 /* Scratch memory until dk_call_end(), 64-byte aligned, or NULL. Calling thread only. */
 void *dk_call_alloc(struct dk_call *call, size_t count, size_t size) DK_SHARED(call_alloc);
 
