@@ -126,13 +126,13 @@ shows(const struct cli_args *args)
 
     return value[OPT_SVG].given || value[OPT_HEAT].given ||
            !(value[OPT_OUT].given || value[OPT_OUT_LSE].given || value[OPT_OUT_WEIGHTS].given ||
-             value[OPT_OUT_LOGITS].given);
+             value[OPT_ATTEND_OUT_SCORES].given);
 }
 
 static int
 work(const struct attend *attend)
 {
-    static const enum cli_option matrices[] = {OPT_OUT_WEIGHTS, OPT_OUT_LOGITS};
+    static const enum cli_option matrices[] = {OPT_OUT_WEIGHTS, OPT_ATTEND_OUT_SCORES};
     const struct cli_value *value = attend->args->value;
     const bool answered = value[OPT_OUT].given || value[OPT_OUT_LSE].given;
     int code = answered ? save_answer(attend) : CLI_OK;
@@ -174,11 +174,11 @@ check_companions(const struct cli_args *args)
     if (value[OPT_QUERY_OFFSET].given && !value[OPT_CAUSAL].given && !value[OPT_WINDOW].given &&
         !value[OPT_SLOPES].given)
         return cli_fail(args, CLI_USAGE, "--query-offset goes with --causal, --window or --slopes");
-    if (value[OPT_DROPOUT_SEED].given && !value[OPT_DROPOUT].given)
+    if (value[OPT_ATTEND_SEED].given && !value[OPT_DROPOUT].given)
         return cli_fail(args, CLI_USAGE, "--seed goes with --dropout");
     if (value[OPT_BLOCK_SIZE].given && !value[OPT_BLOCKS].given)
         return cli_fail(args, CLI_USAGE, "--block-size goes with --blocks");
-    if (value[OPT_STAGE].given && !value[OPT_OUT_LOGITS].given)
+    if (value[OPT_STAGE].given && !value[OPT_ATTEND_OUT_SCORES].given)
         return cli_fail(args, CLI_USAGE, "--stage goes with --out-scores");
     if (value[OPT_HEAD].given && value[OPT_AVERAGE_HEADS].given)
         return cli_fail(args, CLI_USAGE, "--head and --average-heads exclude each other");
@@ -192,8 +192,8 @@ check_companions(const struct cli_args *args)
 static int
 check_options(const struct cli_args *args)
 {
-    static const enum cli_option outputs[] = {OPT_OUT, OPT_OUT_WEIGHTS, OPT_OUT_LOGITS, OPT_OUT_LSE,
-                                              OPT_SVG};
+    static const enum cli_option outputs[] = {OPT_OUT, OPT_OUT_WEIGHTS, OPT_ATTEND_OUT_SCORES,
+                                              OPT_OUT_LSE, OPT_SVG};
 
     const int code = cli_check_outputs(args, outputs, sizeof(outputs) / sizeof(outputs[0]));
     if (code != CLI_OK)

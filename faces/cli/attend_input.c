@@ -165,7 +165,7 @@ read_mask(struct attend *attend)
 static int
 read_bias(struct attend *attend)
 {
-    const int code = open_cells(attend, OPT_SCORE_BIAS, &attend->bias,
+    const int code = open_cells(attend, OPT_ATTEND_BIAS, &attend->bias,
                                 &attend->options.bias_layout);
 
     if (code != CLI_OK)
@@ -173,7 +173,7 @@ read_bias(struct attend *attend)
     if (strcmp(attend->bias->type, "u8") == 0)
         return cli_fail(attend->args, CLI_BAD_INPUT,
                         "--bias %s holds bool or u8, as a mask does: pass it as --mask",
-                        attend->args->value[OPT_SCORE_BIAS].text);
+                        attend->args->value[OPT_ATTEND_BIAS].text);
     attend->options.bias = attend->bias->data;
     return CLI_OK;
 }
@@ -301,7 +301,7 @@ read_numbers(struct attend *attend)
     options->scale = (float)value[OPT_SCALE].real;
     options->softcap = (float)value[OPT_SOFTCAP].real;
     options->dropout = (float)value[OPT_DROPOUT].real;
-    options->seed = value[OPT_DROPOUT_SEED].seed;
+    options->seed = value[OPT_ATTEND_SEED].seed;
     options->query_offset = value[OPT_QUERY_OFFSET].integer;
     if (!isfinite(options->scale))
         return cli_fail(args, CLI_USAGE, "--scale is %s, which exceeds f32", value[OPT_SCALE].text);
@@ -372,7 +372,8 @@ read_options(struct attend *attend)
     int code = read_numbers(attend);
 
     options->causal = value[OPT_CAUSAL].given;
-    options->store = (dotk_store)value[OPT_ARRAYS].choice; /* f32, f16 and bf16 are the first */
+    options->store =
+        (dotk_store)value[OPT_ATTEND_STORE].choice; /* f32, f16 and bf16 are the first */
     options->query = attend->query.layout;
     options->key = attend->key.layout;
     options->value = attend->value.layout;
@@ -388,7 +389,7 @@ read_options(struct attend *attend)
     options->sinks = attend->sinks;
     if (code == CLI_OK && value[OPT_MASK].given)
         code = read_mask(attend);
-    if (code == CLI_OK && value[OPT_SCORE_BIAS].given)
+    if (code == CLI_OK && value[OPT_ATTEND_BIAS].given)
         code = read_bias(attend);
     return code == CLI_OK && value[OPT_BLOCKS].given ? read_blocks(attend) : code;
 }

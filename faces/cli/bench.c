@@ -22,7 +22,7 @@
 size_t
 bench_width(const struct cli_args *args, size_t otherwise)
 {
-    return args->value[OPT_WIDTH].given ? args->value[OPT_WIDTH].size : otherwise;
+    return args->value[OPT_BENCH_DIM].given ? args->value[OPT_BENCH_DIM].size : otherwise;
 }
 
 size_t
@@ -362,7 +362,7 @@ check_options(const struct cli_args *args, size_t kind)
                  {OPT_ROWS, SEARCH},      {OPT_QUERIES, SEARCH},
                  {OPT_VECTORS, SEARCH},   {OPT_DATA, SEARCH},
                  {OPT_SCREEN, SEARCH},    {OPT_STORE, SEARCH},
-                 {OPT_BATCH, ATTENTION},  {OPT_WIDTH, SEARCH | ATTENTION},
+                 {OPT_BATCH, ATTENTION},  {OPT_BENCH_DIM, SEARCH | ATTENTION},
                  {OPT_HEADS, ATTENTION},  {OPT_LENGTH, ATTENTION},
                  {OPT_CAUSAL, ATTENTION}, {OPT_M, DENSE},
                  {OPT_N, DENSE},          {OPT_INNER, DENSE},

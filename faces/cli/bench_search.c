@@ -159,7 +159,7 @@ bench_search(struct bench *bench)
     for (size_t i = 0; i < how_many; i++)
         most = counts[i] > most ? counts[i] : most;
     if (args->value[OPT_DATA].given) {
-        if (args->value[OPT_ROWS].given || args->value[OPT_WIDTH].given)
+        if (args->value[OPT_ROWS].given || args->value[OPT_BENCH_DIM].given)
             return cli_fail(args, CLI_USAGE, "--data says how many rows and dimensions there are");
         code = cli_open_vectors(args, args->value[OPT_DATA].text, &file);
         if (code != CLI_OK)

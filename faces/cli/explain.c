@@ -111,7 +111,7 @@ make_walk(struct walk *walk)
 {
     const struct cli_args *args = walk->args;
 
-    walk->length = args->value[OPT_TOKENS].size;
+    walk->length = args->value[OPT_EXPLAIN_LENGTH].size;
     if (walk->length > (size_t)1 << 20)
         return cli_fail(args, CLI_USAGE, "--length is %zu: up to 1048576 are shown", walk->length);
     if (args->value[OPT_FOLLOW].given && args->value[OPT_FOLLOW].seed >= walk->length)

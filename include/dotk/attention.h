@@ -185,10 +185,9 @@ typedef struct dotk_attention_options {
  *          all threads together, for merging (with 8 threads 16 MiB, 21 MiB with few queries);
  *          none is allocated once the context has served a call of that size.
  * Threads: pure.
- * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, a stride below the width, rows of out that
- *          overlap, a key length above S, a scale
- *          that is not finite, a value whose switch is 0, overlap, sizes that overflow),
- *          DOTK_NO_MEMORY, DOTK_CANCELLED.
+ * Errors:  DOTK_BAD_ARGUMENT (NULL, width 0, a stride below the width or only some strides, rows
+ *          of out that overlap, a key length above S, a scale that is not finite, a value whose
+ *          switch is 0, overlap, sizes that overflow), DOTK_NO_MEMORY, DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
                                             const dotk_attention_shape *shape, const void *q,
@@ -206,8 +205,11 @@ DOTK_API dotk_status dotk_attention_forward(dotk_context *context,
  *
  * Without dropout a row sums to 1, to less where a sink has a share, and to 0 where no key counts.
  * Weights are within 2e-6 of the exact ones for scores up to about 20. options->stats is left
- * alone. Memory:  as dotk_attention_forward(); a row's weights are made again from its log-sum-exp.
- * Threads, Errors: as dotk_attention_forward().
+ * alone.
+ *
+ * Memory:  as dotk_attention_forward(); a row's weights are made again from its log-sum-exp.
+ * Threads: pure.
+ * Errors:  as dotk_attention_forward().
  */
 DOTK_API dotk_status dotk_attention_weights(dotk_context *context,
                                             const dotk_attention_shape *shape, const void *q,
@@ -265,8 +267,7 @@ typedef struct dotk_attention_gradients {
  * whatever the type; so its bits do not depend on threads, on the batch or on other heads.
  *
  * Error, f32: |error| <= 4e-6 times the sum of the absolute values of what is added up for it (the
- * products in doc/numerics.md, "Gradients of attention"), for scores as in the bound above. bf16,
- * f16: at most twice that of the textbook's computation in that type.
+ * products in doc/numerics.md, "Gradients of attention"), for scores as in the bound above.
  *
  * Memory:  borrows everything; gradients must not overlap an input or each other. Working memory:
  *          4 * B * H * L bytes, 2 MiB a thread for widths up to 256, and 8 MiB for halves; none is

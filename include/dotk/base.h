@@ -120,7 +120,8 @@ DOTK_API const char *dotk_store_name(dotk_store store);
 /*
  * Where a (B, H, rows, width) array lies: element strides; the width is contiguous. Set all three,
  * or none: 0 stands for "one after the other", row = width, head = rows * row, batch = heads *
- * head. An array that lies as (B, rows, H, width) has
+ * head. Some set and another 0 is refused, unless that axis has only one row, head or entry. An
+ * array that lies as (B, rows, H, width) has
  *
  *     dotk_layout layout = {.batch = rows * H * width, .head = width, .row = H * width};
  *

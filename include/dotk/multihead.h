@@ -96,12 +96,14 @@ DOTK_API dotk_status dotk_multihead_saved_count(const dotk_multihead_shape *shap
  *                         dotk_multihead_saved_count()
  *
  * Memory:  borrows everything. out, weights and saved must not overlap an input, a parameter or
- * each other. Working memory is that of dotk_attention_forward() and of dotk_dense(), what 'saved'
- * would take where it is NULL, and a copy of masks (of a bias only with added keys, and with both
- * kinds of bias their sum, B L S'); none is allocated once the context has served a call of that
- * size. Threads: pure. Errors:  DOTK_BAD_ARGUMENT (NULL, a width of 0 or no multiple of heads,
- * weights both packed and separate or neither, only one of bias_k and bias_v, a mask and a bias of
- * one kind, dropout out of range, overlap, sizes that overflow), DOTK_NO_MEMORY, DOTK_CANCELLED.
+ *          each other. Working memory is that of dotk_attention_forward() and of dotk_dense(), what
+ *          'saved' would take where it is NULL, and a copy of masks (of a bias only with added
+ *          keys, and with both kinds of bias their sum, B L S'); none is allocated once the context
+ *          has served a call of that size.
+ * Threads: pure.
+ * Errors:  DOTK_BAD_ARGUMENT (NULL, a width of 0 or no multiple of heads, weights both packed and
+ *          separate or neither, only one of bias_k and bias_v, a mask and a bias of one kind,
+ *          dropout out of range, overlap, sizes that overflow), DOTK_NO_MEMORY, DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_multihead_forward(dotk_context *context,
                                             const dotk_multihead_shape *shape,
@@ -133,11 +135,13 @@ typedef struct dotk_multihead_gradients {
  * gradient is the sum of three. Weights that were returned count as constants.
  *
  * Memory:  borrows everything. Gradients must not overlap an input, a parameter, 'saved', d_out or
- *          each other. Working memory is at most 5 B max(M, K, V) (L + S') floats, and that of
- *          dotk_attention_backward().
+ *          each other. Working memory is at most 5 B W (L + S') + 2 M W + 2 M floats, where W is
+ *          the largest of M, K and V, 64 KiB a thread, copies of masks as in
+ *          dotk_multihead_forward(), and that of dotk_attention_backward() and of dotk_dense();
+ *          none is allocated once the context has served a call of that size.
  * Threads: pure.
- * Errors:  as dotk_multihead_forward(); also where a gradient is wanted of a parameter that is
- * NULL.
+ * Errors:  as dotk_multihead_forward(); also DOTK_BAD_ARGUMENT where a gradient is wanted of a
+ *          parameter that is NULL.
  */
 DOTK_API dotk_status dotk_multihead_backward(
     dotk_context *context, const dotk_multihead_shape *shape,

@@ -24,8 +24,7 @@
 #include "attention/source.h"
 #include "attention/visible.h"
 #include "attention/watch.h"
-
-#define LOG2_E 1.44269504088896340736
+#include "kernel/logarithm.h"
 
 enum {
     ROWS_MAX = 384,         /* a multiple of 6                                            */
@@ -34,6 +33,7 @@ enum {
     ANSWER_BYTES = 4 << 20, /* answers kept for merging                                   */
     TASK_MS = 15,           /* so that cancelling is prompt                               */
     UNITS_PER_SLOT = 3,     /* for even shares                                            */
+    BAND_MIN = 24,          /* rows of a block from which on tiles end at its borders     */
 };
 
 /* Output rows are padded to whole vectors. */
@@ -98,7 +98,7 @@ dk_attend_plan(const struct dk_attention *problem, const struct dk_kernels *kern
 {
     const struct most most = most_of(problem);
 
-    if (most.keys == 0 || most.queries == 0 || problem->heads == 0)
+    if (dk_attention_empty(problem))
         return (struct dk_attend_plan){
             .path = "empty", .kernel = "-", .why = "no query has a key to attend to"};
 
@@ -175,7 +175,9 @@ struct unit {
     const struct work *work;
     struct dk_visible visible;
     size_t entry, key_head, row, rows;
-    struct dk_span span; /* of the keys that its rows see */
+    struct dk_span span; /* of the keys that its rows see                                    */
+    size_t lead, band;   /* no tile crosses row + lead, nor what is a multiple of band behind */
+    size_t tiles;
 };
 
 static void
@@ -192,6 +194,41 @@ stay_of_row(const struct dk_score_dropout *dropout, size_t row, size_t key)
     const char *const start = (const char *)dropout - offsetof(struct unit, dropout);
     const struct unit *const unit = (const struct unit *)(const void *)start;
     return dk_visible_stay(&unit->visible, unit->work->kernels, &unit->work->dropout, row, key);
+}
+
+static size_t
+tiles_of(size_t rows)
+{
+    return (rows + DK_ATTEND_ROWS - 1) / DK_ATTEND_ROWS;
+}
+
+/*
+ * Cuts a unit into tiles. Under blocks they end where a row of blocks does: a tile that crossed it
+ * would be scored against the blocks of both.
+ */
+static void
+cut_tiles(const struct dk_attention *problem, struct unit *unit)
+{
+    const dotk_attention_blocks *const blocks = problem->options.blocks;
+    const size_t height = blocks == NULL ? unit->rows : dk_min(blocks->rows, unit->rows);
+    const size_t band = height * problem->group;
+
+    unit->lead = 0;
+    unit->band = unit->rows;
+    if (band >= BAND_MIN && band < unit->rows) {
+        unit->lead = dk_min(dk_round_up(unit->row, band) - unit->row, unit->rows);
+        unit->band = band;
+    }
+    const size_t behind = unit->rows - unit->lead;
+    unit->tiles = tiles_of(unit->lead) + behind / unit->band * tiles_of(unit->band) +
+                  tiles_of(behind % unit->band);
+}
+
+/* How many tiles a unit has at most. */
+static size_t
+most_tiles(size_t rows)
+{
+    return tiles_of(rows) + rows / BAND_MIN + 2;
 }
 
 /*
@@ -227,6 +264,7 @@ unit_at(const struct work *work, size_t i)
         .rows = dk_min(work->plan->rows, all - row),
     };
     unit.span = dk_visible_span(&unit.visible, row, row + unit.rows - 1);
+    cut_tiles(problem, &unit);
     return unit;
 }
 
@@ -235,21 +273,19 @@ static struct dk_attend_tile
 tile_at(const struct work *work, const struct room *room, const struct unit *unit, size_t t,
         float *output)
 {
-    const size_t first = t * DK_ATTEND_ROWS;
+    const size_t lead = tiles_of(unit->lead), each = tiles_of(unit->band);
+    const bool ahead = t < lead;
+    const size_t band = ahead ? 0 : unit->lead + (t - lead) / each * unit->band;
+    const size_t end = ahead ? unit->lead : dk_min(band + unit->band, unit->rows);
+    const size_t first = band + (ahead ? t : (t - lead) % each) * DK_ATTEND_ROWS;
     return (struct dk_attend_tile){
         .query = room->queries + first * work->source.words,
         .row = unit->row + first,
-        .rows = dk_min(DK_ATTEND_ROWS, unit->rows - first),
+        .rows = dk_min(DK_ATTEND_ROWS, end - first),
         .softmax = &room->softmax[t],
         .output = output + first * work->stride,
         .output_stride = work->stride,
     };
-}
-
-static size_t
-tiles_of(const struct unit *unit)
-{
-    return (unit->rows + DK_ATTEND_ROWS - 1) / DK_ATTEND_ROWS;
 }
 
 /* The unit's queries as words; floats are multiplied. */
@@ -257,7 +293,7 @@ static void
 pack_queries(const struct work *work, const struct room *room, const struct unit *unit)
 {
     const struct dk_attention *const problem = work->problem;
-    const float factor = (float)(problem->scale * LOG2_E);
+    const float factor = (float)(problem->scale * DK_LOG2_E);
     const size_t size = dk_attention_size(problem);
 
     for (size_t r = 0; r < unit->rows; r++) {
@@ -281,16 +317,17 @@ pack_queries(const struct work *work, const struct room *room, const struct unit
     }
 }
 
-/* Of 'count' keys, the panels that some row of the unit sees, as bits. */
+/* Of the block at 'key', the panels that some row of the unit sees, as bits. */
 static unsigned
-wanted_panels(const struct unit *unit, size_t key, size_t count)
+wanted_panels(const struct unit *unit, size_t key, size_t step)
 {
     const struct dk_mask *const mask = &unit->visible.mask;
+    const size_t end = dk_min(key + step, unit->span.end);
     unsigned wanted = 0;
 
-    for (size_t p = 0; p * DK_PANEL < count; p++) {
-        if (mask->cover(mask, unit->row, unit->rows, key + p * DK_PANEL,
-                        dk_min(DK_PANEL, count - p * DK_PANEL)) != DK_COVER_NONE)
+    for (size_t p = 0; key < end; p++, key += DK_PANEL) {
+        if (mask->cover(mask, unit->row, unit->rows, key, dk_min(DK_PANEL, end - key)) !=
+            DK_COVER_NONE)
             wanted |= 1u << p;
     }
     return wanted;
@@ -302,12 +339,14 @@ watch_block(const struct work *work, const struct room *room, const struct unit 
             const struct dk_attend_block *block, float *output)
 {
     struct dk_attend_answer answers[DK_ATTEND_ROWS];
-    size_t row;
+    struct dk_attend_tile tile;
+    size_t row, t = 0;
 
     if (!dk_watch_holds(work->problem, unit->entry, unit->key_head, unit->row, unit->rows, &row))
         return;
-    const struct dk_attend_tile tile = tile_at(work, room, unit, (row - unit->row) / DK_ATTEND_ROWS,
-                                               output);
+    do {
+        tile = tile_at(work, room, unit, t++, output);
+    } while (row >= tile.row + tile.rows);
     dk_attend_take(work->source.softmax_v, &tile, answers);
     dk_watch_step(work->problem, block->key / work->source.block, &unit->visible.mask, &tile,
                   block->key, block->count, &answers[row - tile.row]);
@@ -320,23 +359,24 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
 {
     const struct dk_attention *const problem = work->problem;
     const size_t end = dk_min((chunk + 1) * DK_ATTEND_CHUNK, unit->span.end);
-    const size_t step = work->source.block, tiles = tiles_of(unit);
+    const size_t step = work->source.block, tiles = unit->tiles;
     const size_t begin = dk_max(chunk * DK_ATTEND_CHUNK, unit->span.begin / step * step);
+    unsigned wanted = wanted_panels(unit, begin, step), next_wanted;
 
     for (size_t t = 0; t < tiles; t++) {
         const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
         dk_attend_begin(&tile);
     }
-    for (size_t key = begin; key < end; key += step) {
-        const size_t next = dk_min(key + step, unit->span.end);
+    for (size_t key = begin; key < end; key += step, wanted = next_wanted) {
+        const size_t next = key + step;
         struct dk_attend_block block = {
             .mask = &unit->visible.mask,
             .bias = dk_attention_has_bias(problem) ? &unit->bias : NULL,
-            .scale = (float)(problem->scale * LOG2_E),
-            .softcap = (float)(problem->options.softcap * LOG2_E),
+            .scale = (float)(problem->scale * DK_LOG2_E),
+            .softcap = (float)(problem->options.softcap * DK_LOG2_E),
             .dropout = problem->options.dropout > 0 ? &unit->dropout : NULL,
         };
-        const unsigned wanted = wanted_panels(unit, key, next - key);
+        next_wanted = wanted_panels(unit, next, step);
         if (wanted == 0)
             continue;
         dk_source_load(&work->source, &room->source, &unit->visible.entry, unit->entry,
@@ -349,14 +389,15 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
                                 block.count);
             dk_attend_block(work->source.softmax_v, &tile, &block, room->weight);
             dk_source_prefetch(&work->source, &room->source, &unit->visible.entry, unit->entry,
-                               unit->key_head, next, dk_min(next + step, unit->span.end), t, tiles);
+                               unit->key_head, next, dk_min(next + step, unit->span.end),
+                               next_wanted, t, tiles);
         }
         if (work->plan->watch)
             watch_block(work, room, unit, &block, out.output);
     }
     for (size_t t = 0; t < tiles; t++) {
         const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
-        dk_attend_take(work->source.softmax_v, &tile, out.row + t * DK_ATTEND_ROWS);
+        dk_attend_take(work->source.softmax_v, &tile, out.row + (tile.row - unit->row));
     }
 }
 
@@ -480,7 +521,7 @@ alloc_room(struct dk_call *call, const struct work *work, struct room *room)
     const size_t rows = work->plan->rows;
 
     room->queries = dk_call_alloc(call, rows * work->source.words, sizeof *room->queries);
-    room->softmax = dk_call_alloc(call, rows / DK_ATTEND_ROWS, sizeof *room->softmax);
+    room->softmax = dk_call_alloc(call, most_tiles(rows), sizeof *room->softmax);
     room->weight = dk_call_alloc(call, DK_ATTEND_ROWS, sizeof *room->weight);
     room->wide = NULL;
     if (problem->options.store != DOTK_STORE_F32) {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "rotary/rotary.h"
+#include "tile/layout.h"
 
 enum { PAGES_FIRST = 8, ALONE = 1 << 18 /* numbers that one thread packs by itself */ };
 
@@ -122,33 +123,22 @@ dotk_sequence_count(const dotk_sequence *sequence)
 /* Fills in strides, and checks that the last number has an address. */
 static dotk_status
 check_tokens(const char *name, const char *option, const dotk_cache *cache, size_t n, size_t width,
-             const void *start, const dotk_layout *layout, dotk_store store,
-             struct dk_tokens *tokens)
+             const void *start, dotk_layout layout, dotk_store store, struct dk_tokens *tokens)
 {
-    size_t heads, rows, extent;
+    const struct dk_array array = {option, 1, cache->heads, n, width, sizeof(float)};
+    size_t extent;
 
-    *tokens = (struct dk_tokens){.start = start, .width = width, .store = store};
     if (start == NULL)
         return dk_fail(DOTK_BAD_ARGUMENT, "%s is NULL: pass its %zu x %zu x %zu values", name,
                        cache->heads, n, width);
-    tokens->row = layout->row != 0 ? layout->row : width;
-    tokens->head = layout->head;
-    if ((layout->head == 0 && !dk_mul(n, tokens->row, &tokens->head)) ||
-        !dk_mul(cache->heads - 1, tokens->head, &heads) || !dk_mul(n - 1, tokens->row, &rows) ||
-        !dk_add(heads, rows, &extent) || !dk_add(extent, width, &extent) ||
-        extent > PTRDIFF_MAX / sizeof(float))
-        return dk_fail(DOTK_BAD_ARGUMENT, "options->%s: %zu heads of %zu tokens of %zu overflow",
-                       option, cache->heads, n, width);
-    const struct {
-        const char *name;
-        size_t stride, count;
-    } strides[] = {{"row", tokens->row, n}, {"head", tokens->head, cache->heads}};
-    for (size_t i = 0; i < 2; i++) {
-        if (strides[i].stride < width && strides[i].count > 1)
-            return dk_fail(DOTK_BAD_ARGUMENT,
-                           "options->%s.%s is %zu, below the width of %zu: strides count elements",
-                           option, strides[i].name, strides[i].stride, width);
-    }
+    layout.batch = 0;
+    const dotk_status status = dk_layout_resolve(&array, &layout);
+    if (status != DOTK_OK)
+        return status;
+    if (!dk_layout_extent(&array, &layout, &extent))
+        return dk_layout_fail_extent(&array);
+    *tokens = (struct dk_tokens){
+        .start = start, .head = layout.head, .row = layout.row, .width = width, .store = store};
     return DOTK_OK;
 }
 
@@ -392,10 +382,10 @@ dotk_sequence_add(dotk_context *context, dotk_sequence *sequence, size_t n, cons
     if (n == 0)
         return DOTK_OK;
     const dotk_cache *const cache = sequence->cache;
-    status = check_tokens("k", "key", cache, n, cache->dim, k, &options->key, options->store,
+    status = check_tokens("k", "key", cache, n, cache->dim, k, options->key, options->store,
                           &add.key);
     if (status == DOTK_OK)
-        status = check_tokens("v", "value", cache, n, cache->width, v, &options->value,
+        status = check_tokens("v", "value", cache, n, cache->width, v, options->value,
                               options->store, &add.value);
     if (status == DOTK_OK && options->rotary)
         status = check_rotary(&add, options);

@@ -92,6 +92,13 @@ encode(const float *x, size_t width, int8_t *codes)
 /*  Putting                                                                  */
 /* ------------------------------------------------------------------------- */
 
+/* Scale number i of a head: of its keys, then of its values. NULL: only int8 has any. */
+static float *
+scale_at(const dotk_cache *cache, char *head, size_t i)
+{
+    return cache->store == DOTK_STORE_INT8 ? dk_page_scales(cache, head) + i : NULL;
+}
+
 /* Rows of a store's numbers, in room->codes, 'width' apart; int8: and their scales. */
 static void
 narrow(const struct dk_put *put, size_t token, size_t n, float *scales)
@@ -178,7 +185,7 @@ dk_cache_put_keys(const struct dk_put *put)
             put_f32(put, put->token + i, n, lane, panel);
             continue;
         }
-        narrow(put, put->token + i, n, dk_page_scales(cache, put->head) + place);
+        narrow(put, put->token + i, n, scale_at(cache, put->head, place));
         if (cache->store == DOTK_STORE_F16)
             put_f16(put->room->codes, n, dim, lane, panel);
         else if (cache->store == DOTK_STORE_BF16)
@@ -243,8 +250,7 @@ dk_cache_put_values(const struct dk_put *put)
         if (cache->store == DOTK_STORE_F32)
             row = row_of(put, put->token + i, put->room->rows);
         else
-            narrow(put, put->token + i, 1,
-                   dk_page_scales(cache, put->head) + cache->page_keys + place);
+            narrow(put, put->token + i, 1, scale_at(cache, put->head, cache->page_keys + place));
         put_value(cache, row, put->head, place);
     }
 }

@@ -232,8 +232,9 @@ go_by_blocks(const struct dk_gradient *gradient, size_t slots)
     return 5 * ((units + slots - 1) / slots) * slots > 7 * units;
 }
 
+/* Whether there are neither places nor gradients to be zeroed. */
 static bool
-is_empty(const struct dk_attention *problem)
+writes_nothing(const struct dk_attention *problem)
 {
     return problem->entries == 0 || problem->key_heads == 0 ||
            (problem->queries == 0 && problem->keys == 0);
@@ -244,7 +245,7 @@ dk_gradient_path(const struct dk_gradient *gradient, size_t slots)
 {
     const struct dk_attention *const problem = gradient->problem;
 
-    if (is_empty(problem) || problem->queries == 0 || problem->keys == 0)
+    if (dk_attention_empty(problem))
         return "empty";
     return go_by_blocks(gradient, slots) ? "blocks" : "heads";
 }
@@ -294,7 +295,7 @@ cut_sweep(struct work *work, size_t slots, struct sweep *sweep)
     const struct dk_attention *const problem = work->gradient->problem;
     const double flop = 2.0 * (double)(work->block_keys * work->block_rows) *
                         (3 * (double)problem->dim + 2 * (double)problem->width);
-    const double steps = work->gradient->words->flop_per_ms * TASK_MS / flop;
+    const double steps = work->gradient->kernels->gradient->flop_per_ms * TASK_MS / flop;
     size_t most = 0;
 
     set_sweep(work, sweep);
@@ -376,7 +377,7 @@ dk_gradient_run(struct dk_call *call, const struct dk_gradient *gradient)
         .block_rows = dk_place_rows(problem),
     };
 
-    if (is_empty(problem))
+    if (writes_nothing(problem))
         return dk_gradient_deltas(call, gradient);
     const size_t count = plan_sweeps(gradient, call->slots, sweeps);
     work.first_item = dk_call_alloc(call, problem->entries + 1, sizeof *work.first_item);
@@ -385,7 +386,7 @@ dk_gradient_run(struct dk_call *call, const struct dk_gradient *gradient)
         return dk_fail_memory((problem->entries + 1) * sizeof *work.first_item,
                               "gradients of attention");
     for (size_t slot = 0; slot < call->slots; slot++) {
-        if (!dk_place_alloc(call, gradient, &work.rooms[slot]))
+        if (!dk_place_alloc(call, problem, &work.rooms[slot]))
             return dk_fail_memory(work.block_keys * problem->dim * sizeof(float),
                                   "gradients of attention");
     }

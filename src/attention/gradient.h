@@ -8,9 +8,10 @@
  * threads work and however the work is cut:
  *
  *     "heads"    a thread takes an entry and key head, all its places: five products
- *     "blocks"   with fewer of those than threads, or where halves would need too much room for
- * sums in f32: blocks of keys are tasks for the gradients of keys and values, then blocks of rows
- * for those of queries; scores and dp are worked out twice: seven products
+ *     "blocks"   blocks of keys are tasks for the gradients of keys and values, then blocks of rows
+ *                for those of queries, and scores and dp are worked out twice: seven products.
+ *                Where there are fewer entries and key heads than threads, or where halves would
+ *                need too much room for sums in f32
  *
  * A task is so many places, in order, as take about 15 ms. Tasks of one *run* are independent; the
  * next run goes on where they ended.
@@ -23,7 +24,6 @@
 struct dk_gradient {
     const struct dk_attention *problem;
     const struct dk_kernels *kernels;
-    const struct dk_gradient_kernels *words; /* those for what the arrays are made of           */
     const void *d_out; /* as problem->out lies                                       */
     struct dk_dropout dropout;
     float *delta;          /* (B, H, L) dense: rows of d_out times rows of out           */

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "attention/problem.h"
+#include "tile/layout.h"
 
 enum {
     RUN = 16,             /* tokens prepared at a time                                  */
@@ -94,24 +95,18 @@ check_rule(const dotk_linear_attention_options *options)
     return DOTK_OK;
 }
 
-/* Fills in the strides of decay or beta, (B, heads, T, width), that are 0. */
+/* Fills in the strides of decay or beta, (B, heads, T, width). */
 static dotk_status
 resolve(const struct work *work, const char *name, size_t heads, size_t width, dotk_layout *layout)
 {
-    const size_t batch = work->problem.batch, tokens = work->problem.keys;
-    size_t end[3], total;
+    const struct dk_array array = {name,  work->problem.batch, heads, work->problem.keys,
+                                   width, sizeof(float)};
+    const dotk_status status = dk_layout_resolve(&array, layout);
+    size_t extent;
 
-    if (layout->row == 0)
-        layout->row = width;
-    if ((layout->head != 0 || dk_mul(tokens, layout->row, &layout->head)) &&
-        (layout->batch != 0 || dk_mul(heads, layout->head, &layout->batch)) &&
-        dk_mul(batch, layout->batch, &end[0]) && dk_mul(heads, layout->head, &end[1]) &&
-        dk_mul(tokens, layout->row, &end[2]) && dk_add(end[0], end[1], &total) &&
-        dk_add(total, end[2], &total) && total <= PTRDIFF_MAX / sizeof(float))
-        return DOTK_OK;
-    return dk_fail(DOTK_BAD_ARGUMENT,
-                   "shape: the %s array, %zu x %zu x %zu x %zu with its strides, overflows", name,
-                   batch, heads, tokens, width);
+    if (status != DOTK_OK)
+        return status;
+    return dk_layout_extent(&array, layout, &extent) ? DOTK_OK : dk_layout_fail_extent(&array);
 }
 
 static size_t
@@ -167,10 +162,10 @@ describe(const dotk_linear_attention_shape *shape, struct work *work)
         return dk_fail(DOTK_BAD_ARGUMENT, "shape: states of %zu x %zu x %zu x %zu overflow",
                        problem->batch, problem->key_heads, problem->dim, work->columns);
     if (options->decay != NULL)
-        status = resolve(work, "decay", problem->key_heads, decay_width(work),
+        status = resolve(work, "decay_layout", problem->key_heads, decay_width(work),
                          &options->decay_layout);
     if (status == DOTK_OK && options->beta != NULL)
-        status = resolve(work, "beta", beta_heads(work), 1, &options->beta_layout);
+        status = resolve(work, "beta_layout", beta_heads(work), 1, &options->beta_layout);
     return status;
 }
 

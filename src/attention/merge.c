@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "kernel/logarithm.h"
 #include "platform/memory.h"
 #include "platform/status.h"
 
@@ -41,7 +42,7 @@ dotk_attention_merge(size_t rows, size_t width, const float *out_a, const float 
             const double from_a = a == 0 ? 0 : a * out_a[e], from_b = b == 0 ? 0 : b * out_b[e];
             out[e] = (float)(from_a + from_b);
         }
-        lse[r] = la == lb ? (float)(la + 0.69314718055994530942)
+        lse[r] = la == lb ? (float)(la + DK_LN_2)
                           : (float)(fmax(la, lb) + log1p(exp(-fabs(la - lb))));
         if (la != la || lb != lb)
             lse[r] = NAN;

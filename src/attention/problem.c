@@ -2,102 +2,10 @@
 #include "attention/problem.h"
 
 #include <math.h>
-#include <string.h>
+
+#include "tile/layout.h"
 
 enum { WIDTH_MAX = 65536 };
-
-/* The shape of one array: (batch, heads, rows, width). */
-struct extent {
-    const char *name;
-    size_t heads, rows, width, size;
-};
-
-static bool
-is_empty(const struct dk_attention *problem, size_t heads, size_t rows)
-{
-    return problem->batch == 0 || heads == 0 || rows == 0;
-}
-
-/* Fills in the strides that are 0. */
-static dotk_status
-resolve(const struct dk_attention *problem, const struct extent *array, dotk_layout *layout)
-{
-    if (layout->row == 0)
-        layout->row = array->width;
-    if ((layout->head == 0 && !dk_mul(array->rows, layout->row, &layout->head)) ||
-        (layout->batch == 0 && !dk_mul(array->heads, layout->head, &layout->batch)))
-        return dk_fail(DOTK_BAD_ARGUMENT, "options->%s: %zu heads of %zu rows of %zu overflow",
-                       array->name, array->heads, array->rows, layout->row);
-    const struct {
-        const char *name;
-        size_t stride, count;
-    } strides[] = {{"row", layout->row, array->rows},
-                   {"head", layout->head, array->heads},
-                   {"batch", layout->batch, problem->batch}};
-    for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
-        if (strides[i].stride < array->width && strides[i].count > 1 &&
-            !is_empty(problem, array->heads, array->rows))
-            return dk_fail(DOTK_BAD_ARGUMENT,
-                           "options->%s.%s is %zu, below the width of %zu: strides count elements",
-                           array->name, strides[i].name, strides[i].stride, array->width);
-    }
-    return DOTK_OK;
-}
-
-/* *out = the bytes from the first to the last of an array, 0 when it is empty. */
-static bool
-extent_of(const struct dk_attention *problem, const struct extent *array, const dotk_layout *layout,
-          size_t *out)
-{
-    size_t batch, head, row;
-
-    *out = 0;
-    if (is_empty(problem, array->heads, array->rows))
-        return true;
-    return dk_mul(problem->batch - 1, layout->batch, &batch) &&
-           dk_mul(array->heads - 1, layout->head, &head) &&
-           dk_mul(array->rows - 1, layout->row, &row) && dk_add(batch, head, out) &&
-           dk_add(*out, row, out) && dk_add(*out, array->width, out) &&
-           dk_mul(*out, array->size, out) && *out <= PTRDIFF_MAX;
-}
-
-static dotk_status
-fail_extent(const struct dk_attention *problem, const struct extent *array)
-{
-    return dk_fail(DOTK_BAD_ARGUMENT,
-                   "shape: the %s array, %zu x %zu x %zu x %zu with its strides, overflows",
-                   array->name, problem->batch, array->heads, array->rows, array->width);
-}
-
-/*
- * Whether no two rows of an array share an element: each stride jumps over all smaller ones, or is
- * 0 because there is but one row for all of that axis.
- */
-static bool
-rows_apart(const struct dk_attention *problem, const struct extent *array,
-           const dotk_layout *layout)
-{
-    size_t stride[] = {layout->row, layout->head, layout->batch};
-    size_t count[] = {array->rows, array->heads, problem->batch};
-    size_t extent = array->width;
-
-    for (size_t i = 0; i < 3; i++) {
-        size_t least = i;
-        for (size_t j = i + 1; j < 3; j++) {
-            if (stride[j] < stride[least])
-                least = j;
-        }
-        const size_t s = stride[least], n = count[least];
-        stride[least] = stride[i];
-        count[least] = count[i];
-        if (n <= 1 || s == 0)
-            continue;
-        if (s < extent)
-            return false;
-        extent += s * (n - 1);
-    }
-    return true;
-}
 
 /* ------------------------------------------------------------------------- */
 /*  Shape and arrays                                                         */
@@ -144,46 +52,44 @@ static dotk_status
 describe_arrays(struct dk_attention *out)
 {
     dotk_attention_options *const options = &out->options;
+    const size_t B = out->batch, H = out->heads, G = out->key_heads;
+    const size_t L = out->queries, S = out->keys, size = dk_attention_size(out);
     const struct {
-        struct extent extent;
+        struct dk_array array;
         dotk_layout *layout;
-    } arrays[] = {
-        {{"query", out->heads, out->queries, out->dim, dk_attention_size(out)}, &options->query},
-        {{"key", out->key_heads, out->keys, out->dim, dk_attention_key_size(out)}, &options->key},
-        {{"value", out->key_heads, out->keys, out->width, dk_attention_value_size(out)},
-         &options->value},
-        {{"output", out->heads, out->queries, out->width, dk_attention_size(out)},
-         &options->output}};
+    } arrays[] = {{{"query", B, H, L, out->dim, size}, &options->query},
+                  {{"key", B, G, S, out->dim, dk_attention_key_size(out)}, &options->key},
+                  {{"value", B, G, S, out->width, dk_attention_value_size(out)}, &options->value},
+                  {{"output", B, H, L, out->width, size}, &options->output}};
+    const struct {
+        struct dk_array array;
+        const dotk_layout *layout;
+        bool given;
+    } dense[] = {
+        {{"mask", B, H, L, S, 1}, &options->mask_layout, options->mask != NULL},
+        {{"bias", B, H, L, S, sizeof(float)}, &options->bias_layout, options->bias != NULL}};
+    dotk_status status;
+    size_t extent;
 
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
-        size_t extent;
-        const dotk_status status = resolve(out, &arrays[i].extent, arrays[i].layout);
+        status = dk_layout_resolve(&arrays[i].array, arrays[i].layout);
         if (status != DOTK_OK)
             return status;
-        if (!extent_of(out, &arrays[i].extent, arrays[i].layout, &extent))
-            return fail_extent(out, &arrays[i].extent);
+        if (!dk_layout_extent(&arrays[i].array, arrays[i].layout, &extent))
+            return dk_layout_fail_extent(&arrays[i].array);
     }
-    if (!is_empty(out, out->heads, out->queries) &&
-        !rows_apart(out, &arrays[3].extent, &options->output))
-        return dk_fail(DOTK_BAD_ARGUMENT,
-                       "options->output has strides %zu, %zu, %zu: rows of %zu would overlap",
-                       options->output.batch, options->output.head, options->output.row,
-                       out->width);
-    const struct extent dense[] = {{"mask", out->heads, out->queries, out->keys, 1},
-                                   {"bias", out->heads, out->queries, out->keys, sizeof(float)}};
-    const dotk_layout layouts[] = {options->mask_layout, options->bias_layout};
-    const bool given[] = {options->mask != NULL, options->bias != NULL};
-    for (size_t i = 0; i < 2; i++) {
-        size_t extent;
-        if (given[i] && !extent_of(out, &dense[i], &layouts[i], &extent))
-            return fail_extent(out, &dense[i]);
-        if (given[i] && layouts[i].row != 0 && layouts[i].row < out->keys && out->queries > 1)
+    status = dk_layout_check_apart(&arrays[3].array, &options->output, "options->output");
+    for (size_t i = 0; status == DOTK_OK && i < 2; i++) {
+        const size_t row = dense[i].layout->row;
+        if (dense[i].given && !dk_layout_extent(&dense[i].array, dense[i].layout, &extent))
+            return dk_layout_fail_extent(&dense[i].array);
+        if (dense[i].given && row != 0 && row < S && L > 1)
             return dk_fail(DOTK_BAD_ARGUMENT,
                            "options->%s_layout.row is %zu, below the %zu keys of a row: 0 would be "
                            "one row for all queries",
-                           dense[i].name, layouts[i].row, out->keys);
+                           dense[i].array.name, row, S);
     }
-    return DOTK_OK;
+    return status;
 }
 
 /* ------------------------------------------------------------------------- */
@@ -459,6 +365,17 @@ dk_attention_entry(const struct dk_attention *problem, size_t index)
     return entry;
 }
 
+bool
+dk_attention_empty(const struct dk_attention *problem)
+{
+    for (size_t e = 0; problem->heads > 0 && e < dk_attention_distinct(problem); e++) {
+        const struct dk_attend_entry entry = dk_attention_entry(problem, e);
+        if (entry.queries > 0 && entry.window.length > 0)
+            return false;
+    }
+    return true;
+}
+
 size_t
 dk_attention_size(const struct dk_attention *problem)
 {
@@ -499,7 +416,8 @@ listed_columns(const struct dk_attention *problem)
 
 /* Arrays are there, so none of these products overflows. */
 static dotk_status
-check_apart(const struct dk_attention *problem, const char *name, const void *start, size_t size)
+check_options_apart(const struct dk_attention *problem, const char *name, const void *start,
+                    size_t size)
 {
     const dotk_attention_options *const options = &problem->options;
     const dotk_attention_blocks *const blocks = options->blocks;
@@ -522,14 +440,41 @@ check_apart(const struct dk_attention *problem, const char *name, const void *st
         {"options->blocks->columns", blocks != NULL ? blocks->columns : NULL,
          blocks != NULL ? listed_columns(problem) * sizeof(size_t) : 0},
     };
-    const uintptr_t first = (uintptr_t)start;
 
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
-        const uintptr_t other = (uintptr_t)arrays[i].start;
-        if (arrays[i].start != NULL && arrays[i].size != 0 && size != 0 &&
-            first < other + arrays[i].size && other < first + size)
+        if (dk_overlap(start, size, arrays[i].start, arrays[i].size))
             return dk_fail(DOTK_BAD_ARGUMENT, "%s overlaps %s: give it memory of its own", name,
                            arrays[i].name);
+    }
+    return DOTK_OK;
+}
+
+static struct dk_array
+array_of(const struct dk_attention *problem, const struct dk_attention_array *array)
+{
+    return (struct dk_array){array->name, problem->batch, array->heads,
+                             array->rows, array->width,   array->size};
+}
+
+/* The bytes of an array, 0 for one that is not there. */
+static size_t
+bytes_of(const struct dk_attention *problem, const struct dk_attention_array *array)
+{
+    const struct dk_array extent = array_of(problem, array);
+    size_t bytes;
+
+    return array->start != NULL && dk_layout_extent(&extent, &array->layout, &bytes) ? bytes : 0;
+}
+
+static dotk_status
+check_overlaps(const struct dk_attention *problem, const struct dk_attention_array *written,
+               const struct dk_attention_array *others, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (&others[i] != written && dk_overlap(written->start, bytes_of(problem, written),
+                                                others[i].start, bytes_of(problem, &others[i])))
+            return dk_fail(DOTK_BAD_ARGUMENT, "%s overlaps %s: give it memory of its own",
+                           written->name, others[i].name);
     }
     return DOTK_OK;
 }
@@ -545,49 +490,28 @@ dk_attention_check_arrays(const struct dk_attention *problem,
         {"options->bias", options->bias, problem->heads, problem->queries, problem->keys,
          options->bias_layout, sizeof(float), false},
     };
+    dotk_status status = DOTK_OK;
 
     for (size_t i = 0; i < count; i++) {
-        if (arrays[i].start == NULL && arrays[i].width != 0 &&
-            !is_empty(problem, arrays[i].heads, arrays[i].rows))
+        const struct dk_array array = array_of(problem, &arrays[i]);
+        if (arrays[i].start == NULL && array.width != 0 && !dk_array_empty(&array))
             return dk_fail(DOTK_BAD_ARGUMENT, "%s is NULL: pass its %zu x %zu x %zu x %zu values",
-                           arrays[i].name, problem->batch, arrays[i].heads, arrays[i].rows,
-                           arrays[i].width);
+                           array.name, array.batch, array.heads, array.rows, array.width);
     }
-    for (size_t i = 0; i < count; i++) {
-        const struct dk_attention_array *const a = &arrays[i];
-        const struct extent extent = {a->name, a->heads, a->rows, a->width, a->size};
-        if (a->written && a->start != NULL && !is_empty(problem, a->heads, a->rows) &&
-            !rows_apart(problem, &extent, &a->layout))
-            return dk_fail(DOTK_BAD_ARGUMENT,
-                           "%s has strides %zu, %zu, %zu: rows of %zu would overlap", a->name,
-                           a->layout.batch, a->layout.head, a->layout.row, a->width);
+    for (size_t i = 0; status == DOTK_OK && i < count; i++) {
+        const struct dk_array array = array_of(problem, &arrays[i]);
+        if (arrays[i].written && arrays[i].start != NULL)
+            status = dk_layout_check_apart(&array, &arrays[i].layout, array.name);
     }
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < count + 2; j++) {
-            const struct dk_attention_array *const a = &arrays[i];
-            const struct dk_attention_array *const b = j < count ? &arrays[j] : &dense[j - count];
-            const struct extent ea = {a->name, a->heads, a->rows, a->width, a->size};
-            const struct extent eb = {b->name, b->heads, b->rows, b->width, b->size};
-            size_t a_bytes, b_bytes;
-            if (!a->written || i == j || a->start == NULL || b->start == NULL ||
-                !extent_of(problem, &ea, &a->layout, &a_bytes) ||
-                !extent_of(problem, &eb, &b->layout, &b_bytes))
-                continue;
-            const uintptr_t first = (uintptr_t)a->start, other = (uintptr_t)b->start;
-            if (a_bytes != 0 && b_bytes != 0 && first < other + b_bytes && other < first + a_bytes)
-                return dk_fail(DOTK_BAD_ARGUMENT, "%s overlaps %s: give it memory of its own",
-                               a->name, b->name);
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        const struct dk_attention_array *const a = &arrays[i];
-        const struct extent extent = {a->name, a->heads, a->rows, a->width, a->size};
-        size_t size;
-        if (!a->written || a->start == NULL || !extent_of(problem, &extent, &a->layout, &size))
+    for (size_t i = 0; status == DOTK_OK && i < count; i++) {
+        if (!arrays[i].written)
             continue;
-        const dotk_status status = check_apart(problem, a->name, a->start, size);
-        if (status != DOTK_OK)
-            return status;
+        status = check_overlaps(problem, &arrays[i], arrays, count);
+        if (status == DOTK_OK)
+            status = check_overlaps(problem, &arrays[i], dense, sizeof dense / sizeof *dense);
+        if (status == DOTK_OK)
+            status = check_options_apart(problem, arrays[i].name, arrays[i].start,
+                                         bytes_of(problem, &arrays[i]));
     }
-    return DOTK_OK;
+    return status;
 }

@@ -39,6 +39,9 @@ struct dk_attend_entry dk_attention_entry(const struct dk_attention *problem, si
 /* How many entries, the first ones, there are to look at: all others are like the first. */
 size_t dk_attention_distinct(const struct dk_attention *problem);
 
+/* Whether no query can have a key: what plans and statistics call "empty". */
+bool dk_attention_empty(const struct dk_attention *problem);
+
 /* Bytes of a number of q and out, and of k and v (which may be int8). */
 size_t dk_attention_size(const struct dk_attention *problem);
 size_t dk_attention_key_size(const struct dk_attention *problem);

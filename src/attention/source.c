@@ -238,10 +238,28 @@ prefetch_rows(const char *rows, size_t stride_bytes, size_t count, size_t bytes)
     }
 }
 
+/* Keys from .. from + count - 1 of one panel. */
+static void
+prefetch_part(const struct dk_source *source, const struct dk_source_room *room,
+              const struct dk_attend_entry *entry, size_t key_head, size_t from, size_t count)
+{
+    const struct rows values = values_of(source->problem, entry, key_head);
+
+    if (room->packed != NULL && room->packed[from / DK_PANEL]) {
+        const size_t bytes = source->words * sizeof(float);
+        prefetch_rows((const char *)(room->panels + from * source->words), bytes, count, bytes);
+    } else {
+        const struct rows keys = keys_of(source->problem, entry, key_head);
+        prefetch_rows(row_at(&keys, from), keys.stride * keys.size, count, keys.width * keys.size);
+    }
+    prefetch_rows(row_at(&values, from), values.stride * values.size, count,
+                  values.width * values.size);
+}
+
 void
 dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *room,
                    const struct dk_attend_entry *entry, size_t index, size_t key_head, size_t first,
-                   size_t last, size_t t, size_t parts)
+                   size_t last, unsigned wanted, size_t t, size_t parts)
 {
     const struct dk_attention *const problem = source->problem;
 
@@ -251,17 +269,9 @@ dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *
     }
     if (source->softmax_v->pairs && parts == 1)
         return; /* packing has asked for it, a little at a time */
-    const size_t from = first + (last - first) * t / parts;
-    const size_t count = first + (last - first) * (t + 1) / parts - from;
-    const struct rows values = values_of(problem, entry, key_head);
-
-    if (room->packed != NULL && room->packed[dk_min(from, entry->window.length - 1) / DK_PANEL]) {
-        const size_t bytes = source->words * sizeof(float);
-        prefetch_rows((const char *)(room->panels + from * source->words), bytes, count, bytes);
-    } else {
-        const struct rows keys = keys_of(problem, entry, key_head);
-        prefetch_rows(row_at(&keys, from), keys.stride * keys.size, count, keys.width * keys.size);
+    for (size_t key = first; key < last; key += DK_PANEL, wanted >>= 1) {
+        const size_t keys = dk_min(DK_PANEL, last - key), from = key + keys * t / parts;
+        if ((wanted & 1) != 0)
+            prefetch_part(source, room, entry, key_head, from, key + keys * (t + 1) / parts - from);
     }
-    prefetch_rows(row_at(&values, from), values.stride * values.size, count,
-                  values.width * values.size);
 }

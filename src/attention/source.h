@@ -63,10 +63,13 @@ void dk_source_load(const struct dk_source *source, struct dk_source_room *room,
                     const struct dk_attend_entry *entry, size_t index, size_t key_head, size_t key,
                     size_t count, unsigned wanted, struct dk_attend_block *block);
 
-/* Asks for part t of 'parts' of keys first .. last - 1 and their values. */
+/*
+ * Asks for part t of 'parts' of keys first .. last - 1 and their values: of those panels of 64 that
+ * 'wanted' has a bit for, unless they lie in a cache.
+ */
 void dk_source_prefetch(const struct dk_source *source, const struct dk_source_room *room,
                         const struct dk_attend_entry *entry, size_t index, size_t key_head,
-                        size_t first, size_t last, size_t t, size_t parts);
+                        size_t first, size_t last, unsigned wanted, size_t t, size_t parts);
 
 /* 'count' numbers of 'store' (not int8), widened. */
 void dk_source_widen(const struct dk_kernels *kernels, dotk_store store, const void *from,

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "kernel/bits.h"
-
-#define LOG2_E 1.44269504088896340736
+#include "kernel/logarithm.h"
 
 static const struct dk_visible *
 of(const struct dk_mask *mask)
@@ -167,7 +166,7 @@ dk_visible_bias(const struct dk_visible *visible, size_t row, size_t key, size_t
     if (options->bias != NULL) {
         const float *const from = options->bias + dense_row(visible, &options->bias_layout, row);
         for (size_t c = 0; c < count; c++) { /* the lowest number is finite, and stays it */
-            const float exponent = from[key + c] * (float)LOG2_E;
+            const float exponent = from[key + c] * (float)DK_LOG2_E;
             bias[c] = exponent < -FLT_MAX ? -FLT_MAX : exponent;
         }
         memset(bias + count, 0, (64 - count) * sizeof *bias);
@@ -176,7 +175,7 @@ dk_visible_bias(const struct dk_visible *visible, size_t row, size_t key, size_t
     }
     if (options->slopes != NULL) {
         const size_t head = dk_attention_query_head(visible->problem, visible->key_head, row);
-        const float slope = (float)(options->slopes[head] * LOG2_E);
+        const float slope = (float)(options->slopes[head] * DK_LOG2_E);
         const int64_t position = (int64_t)dk_attention_query(visible->problem, row) +
                                  visible->entry.window.offset;
         for (size_t c = 0; c < count; c++) {

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-#define LN_2 0.69314718055994530942
+#include "kernel/logarithm.h"
 
 dotk_status
 dk_watch_begin(const struct dk_attention *problem, size_t block)
@@ -76,7 +76,7 @@ dk_watch_step(const struct dk_attention *problem, size_t step, const struct dk_m
         if (is_weighed(mask, tile, key + p * DK_PANEL, dk_min(DK_PANEL, count - p * DK_PANEL)))
             watch->steps[step].weighed |= 1u << p;
     }
-    watch->steps[step].maximum = (float)(answer->max * LN_2);
+    watch->steps[step].maximum = (float)(answer->max * DK_LN_2);
     watch->steps[step].sum = answer->sum;
 }
 

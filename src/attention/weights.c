@@ -11,8 +11,7 @@
 
 #include "attention/source.h"
 #include "attention/visible.h"
-
-#define LN_2 0.69314718055994530942
+#include "kernel/logarithm.h"
 
 enum {
     ROWS = 48,            /* of a tile, for which keys are packed once         */
@@ -138,7 +137,7 @@ score(const struct tile *tile, size_t r, size_t key, size_t count, dotk_attentio
     if (dk_attention_has_bias(problem))
         dk_visible_bias(&tile->visible, row_of(tile, r), key, count, bias);
     for (size_t j = 0; j < count; j++)
-        scores[j] = (bits >> j & 1) != 0 ? scores[j] + bias[j] * LN_2 : -INFINITY;
+        scores[j] = (bits >> j & 1) != 0 ? scores[j] + bias[j] * DK_LN_2 : -INFINITY;
 }
 
 /* ------------------------------------------------------------------------- */

@@ -10,12 +10,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernel/logarithm.h"
 #include "platform/memory.h"
 
 enum { LANES = 8, TOGETHER = 16 /* rows drawn in one pass over the reflections */ };
 
 static const uint64_t GOLDEN = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio, odd */
-static const double LOG_2 = 0.69314718055994530942;
 static const double ROOT_HALF = 0.70710678118654752440;
 
 /* ------------------------------------------------------------------------- */
@@ -60,7 +60,7 @@ logarithm(double x)
     double sum = 0;
     for (int i = TERMS; i-- > 0;)
         sum = sum * square + 1 / (2.0 * i + 1);
-    return 2 * t * sum + exponent * LOG_2;
+    return 2 * t * sum + exponent * DK_LN_2;
 }
 
 /* Marsaglia's polar method: no sine, and one logarithm for two numbers. */

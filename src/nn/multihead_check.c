@@ -2,7 +2,8 @@
 #include "nn/multihead.h"
 
 #include <math.h>
-#include <string.h>
+
+#include "tile/layout.h"
 
 static const dotk_multihead_options default_options = DOTK_MULTIHEAD_OPTIONS_INIT;
 
@@ -208,15 +209,6 @@ dk_multihead_place(struct dk_multihead *module, float *saved)
 /*  Overlap                                                                  */
 /* ------------------------------------------------------------------------- */
 
-static bool
-overlap(const struct dk_multihead_array *a, const struct dk_multihead_array *b)
-{
-    const uintptr_t first = (uintptr_t)a->start, other = (uintptr_t)b->start;
-
-    return a->start != NULL && b->start != NULL && a->bytes > 0 && b->bytes > 0 &&
-           first < other + b->bytes && other < first + a->bytes;
-}
-
 static size_t
 input_bytes(const struct dk_multihead_projection *projection)
 {
@@ -260,7 +252,7 @@ dk_multihead_overlaps(const struct dk_multihead *module, const struct dk_multihe
         for (size_t list = 0; list < 3; list++) {
             for (size_t j = 0; j < (list == 2 ? i : others[list].count); j++) {
                 const struct dk_multihead_array *const other = &others[list].arrays[j];
-                if (overlap(&written[i], other))
+                if (dk_overlap(written[i].start, written[i].bytes, other->start, other->bytes))
                     return dk_fail(DOTK_BAD_ARGUMENT, "%s overlaps %s: give it memory of its own",
                                    written[i].name, other->name);
             }

@@ -3,7 +3,11 @@
  *
  * A job lives on the stack of the thread that brought it. That thread works on it too, so a
  * call makes progress even when every pool thread is busy with other callers' jobs. Tasks are
- * taken under one mutex: they last milliseconds, so nothing finer is needed.
+ * taken by counting; the mutex guards who comes and goes.
+ *
+ * Waking a thread that sleeps takes as long as a short call, so whoever runs out of work looks for
+ * more for about that long before it sleeps: a worker for the next job, a caller for the end of
+ * what others still work on. With more threads than CPUs nobody does: it would keep others off.
  *
  * After fork() a child has none of the threads and may inherit a locked mutex: its first job
  * begins afresh (fork.h).
@@ -11,6 +15,8 @@
 #define _GNU_SOURCE
 #include "platform/pool.h"
 
+#include "platform/clock.h"
+#include "platform/cpu.h"
 #include "platform/float_mode.h"
 #include "platform/fork.h"
 #include "platform/memory.h"
@@ -18,23 +24,30 @@
 #include <pthread.h>
 #include <signal.h>
 
+#define PATIENCE 50e-6 /* seconds: what waking takes */
+
+enum { LOOKS = 16 /* between looks at the clock */ };
+
 struct job {
     struct job *next;
     dk_task_fn *run;
     void *arg;
-    size_t tasks, taken, done;
-    size_t slots; /* participants so far */
-    bool cancelled;
-    pthread_cond_t finished;
+    size_t tasks;
+    size_t slots;       /* participants so far */
+    size_t taken, done; /* tasks: counted without the mutex, 'taken' beyond their number */
+    size_t inside;      /* pool threads that may still touch the job */
 };
 
 struct dk_pool {
     pthread_mutex_t mutex;
-    pthread_cond_t work;
-    struct job *jobs; /* those with tasks left to take, oldest first */
+    pthread_cond_t work, finished;
+    struct job *jobs; /* those that a caller still takes tasks of, oldest first */
     uint32_t threads; /* the caller's included */
     uint32_t started;
-    bool stopping;
+    size_t asleep, looking; /* workers: waiting for 'work'; or for another 'offers' */
+    size_t offers;          /* jobs so far */
+    size_t waiting;         /* callers, for 'finished' */
+    bool stopping, patient;
     unsigned forks; /* fork.h */
     pthread_t *thread;
 };
@@ -46,8 +59,10 @@ start_afresh(void *object)
 
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
+    pthread_cond_init(&pool->finished, NULL);
     pool->jobs = NULL;
     pool->started = 0;
+    pool->asleep = pool->looking = pool->offers = pool->waiting = 0;
     pool->stopping = false;
 }
 
@@ -63,6 +78,7 @@ dk_pool_create(uint32_t threads)
         dk_free(pool);
         return NULL;
     }
+    pool->patient = threads <= dk_cpu_count();
     pool->forks = dk_fork_count();
     start_afresh(pool);
     return pool;
@@ -74,59 +90,124 @@ dk_pool_threads(const struct dk_pool *pool)
     return pool == NULL ? 1 : pool->threads;
 }
 
+/* ------------------------------------------------------------------------- */
+/*  Waiting                                                                  */
+/* ------------------------------------------------------------------------- */
+
+static inline void
+relax(void)
+{
+#if defined __x86_64__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("isb");
+#endif
+}
+
+/* Waits for *number to be another than 'from'; false when patience is at its end. */
+static bool
+changes_soon(const size_t *number, size_t from)
+{
+    const double end = dk_seconds() + PATIENCE;
+
+    do {
+        for (int i = 0; i < LOOKS; i++) {
+            if (__atomic_load_n(number, __ATOMIC_ACQUIRE) != from)
+                return true;
+            relax();
+        }
+    } while (dk_seconds() < end);
+    return false;
+}
+
+/* Whoever holds the mutex gives it back at once, unless it has lost its CPU. */
+static void
+lock(struct dk_pool *pool)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        if (pthread_mutex_trylock(&pool->mutex) == 0)
+            return;
+        relax();
+    }
+    pthread_mutex_lock(&pool->mutex);
+}
+
+/* ------------------------------------------------------------------------- */
+/*  Workers                                                                  */
+/* ------------------------------------------------------------------------- */
+
 static bool
 has_task(const struct job *job)
 {
-    return job->taken < job->tasks && !job->cancelled;
+    return __atomic_load_n(&job->taken, __ATOMIC_RELAXED) < job->tasks;
 }
 
-/* Takes the job off the list; it has no task left to take. */
-static void
-unlink_job(struct dk_pool *pool, const struct job *job)
+/* Runs the next task, if there is one. */
+static bool
+run_one(struct job *job, size_t slot)
 {
-    for (struct job **link = &pool->jobs; *link != NULL; link = &(*link)->next) {
-        if (*link == job) {
-            *link = job->next;
-            return;
-        }
-    }
-}
+    const size_t task = __atomic_fetch_add(&job->taken, 1, __ATOMIC_RELAXED);
 
-/* Runs one task; the mutex is held on entry and on return. */
-static void
-run_one(struct dk_pool *pool, struct job *job, size_t slot)
-{
-    const size_t task = job->taken++;
-
-    if (!has_task(job))
-        unlink_job(pool, job);
-    pthread_mutex_unlock(&pool->mutex);
+    if (task >= job->tasks)
+        return false;
     job->run(job->arg, task, slot);
-    pthread_mutex_lock(&pool->mutex);
-    job->done++;
+    __atomic_add_fetch(&job->done, 1, __ATOMIC_RELAXED);
+    return true;
+}
+
+/* Works on a job; the mutex is held on entry and on return. */
+static void
+work_on(struct dk_pool *pool, struct job *job)
+{
+    const size_t slot = job->slots++;
+
+    __atomic_add_fetch(&job->inside, 1, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&pool->mutex);
+    while (run_one(job, slot))
+        continue;
+    const size_t inside = __atomic_sub_fetch(&job->inside, 1, __ATOMIC_SEQ_CST);
+    lock(pool); /* the job may be gone */
+    if (inside == 0 && __atomic_load_n(&pool->waiting, __ATOMIC_SEQ_CST) != 0)
+        pthread_cond_broadcast(&pool->finished);
+}
+
+/* Looks out for another job for a while: whether there was one. The mutex is held as above. */
+static bool
+look_out(struct dk_pool *pool)
+{
+    const size_t seen = pool->offers;
+
+    pool->looking++;
+    pthread_mutex_unlock(&pool->mutex);
+    (void)changes_soon(&pool->offers, seen);
+    lock(pool);
+    if (pool->offers == seen) /* nobody has counted on this thread */
+        pool->looking--;
+    return pool->offers != seen;
 }
 
 static void *
 worker(void *arg)
 {
     struct dk_pool *const pool = arg;
+    bool patient = false;
 
     dk_float_mode_default();
-    pthread_mutex_lock(&pool->mutex);
+    lock(pool);
     while (!pool->stopping) {
-        struct job *const job = pool->jobs;
-        if (job == NULL) {
+        struct job *job = pool->jobs;
+        while (job != NULL && !has_task(job))
+            job = job->next;
+        if (job != NULL) {
+            work_on(pool, job);
+            patient = pool->patient;
+        } else if (patient) {
+            patient = look_out(pool);
+        } else {
+            pool->asleep++;
             pthread_cond_wait(&pool->work, &pool->mutex);
-            continue;
+            pool->asleep--;
         }
-        const size_t slot = job->slots++;
-        size_t unfinished;
-        do {
-            run_one(pool, job, slot);
-            unfinished = job->taken - job->done;
-        } while (has_task(job));
-        if (unfinished == 0)
-            pthread_cond_signal(&job->finished);
     }
     pthread_mutex_unlock(&pool->mutex);
     return NULL;
@@ -148,6 +229,59 @@ start_threads(struct dk_pool *pool, size_t wanted)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* ------------------------------------------------------------------------- */
+/*  Callers                                                                  */
+/* ------------------------------------------------------------------------- */
+
+/* Makes a job known, and wakes as many workers as it needs beyond those that look out. */
+static void
+offer(struct dk_pool *pool, struct job *job)
+{
+    size_t wanted = dk_min(pool->threads, job->tasks) - 1;
+
+    lock(pool);
+    start_threads(pool, wanted);
+    struct job **last = &pool->jobs;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = job;
+    wanted -= dk_min(wanted, pool->looking);
+    wanted = dk_min(wanted, pool->asleep);
+    const bool everybody = wanted == pool->asleep;
+    pool->looking = 0;
+    __atomic_store_n(&pool->offers, pool->offers + 1, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&pool->mutex);
+    if (everybody && wanted > 0)
+        pthread_cond_broadcast(&pool->work);
+    for (; !everybody && wanted > 0; wanted--)
+        pthread_cond_signal(&pool->work);
+}
+
+/* Nobody comes to the job any more; waits until all who came have left. */
+static void
+close_job(struct dk_pool *pool, struct job *job)
+{
+    size_t inside;
+
+    lock(pool);
+    struct job **link = &pool->jobs;
+    while (*link != job)
+        link = &(*link)->next;
+    *link = job->next;
+    pthread_mutex_unlock(&pool->mutex);
+    do
+        inside = __atomic_load_n(&job->inside, __ATOMIC_ACQUIRE);
+    while (inside != 0 && pool->patient && changes_soon(&job->inside, inside));
+    if (inside == 0)
+        return;
+    lock(pool);
+    __atomic_add_fetch(&pool->waiting, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&job->inside, __ATOMIC_SEQ_CST) != 0)
+        pthread_cond_wait(&pool->finished, &pool->mutex);
+    __atomic_sub_fetch(&pool->waiting, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 static bool
 run_alone(size_t tasks, dk_task_fn *run, void *arg, dotk_progress *progress, void *progress_user)
 {
@@ -159,50 +293,34 @@ run_alone(size_t tasks, dk_task_fn *run, void *arg, dotk_progress *progress, voi
     return true;
 }
 
+static bool
+run_shared(struct dk_pool *pool, size_t tasks, dk_task_fn *run, void *arg, dotk_progress *progress,
+           void *progress_user)
+{
+    struct job job = {.run = run, .arg = arg, .tasks = tasks, .slots = 1};
+
+    /* Before the others begin: they might be done before this thread gets to ask. */
+    if (progress != NULL && progress(progress_user, 0, tasks) != 0)
+        return false;
+    dk_fork_refresh(&pool->forks, start_afresh, pool);
+    offer(pool, &job);
+    do {
+        if (progress != NULL && has_task(&job) &&
+            progress(progress_user, __atomic_load_n(&job.done, __ATOMIC_RELAXED), tasks) != 0)
+            __atomic_store_n(&job.taken, tasks, __ATOMIC_RELAXED);
+    } while (run_one(&job, 0));
+    close_job(pool, &job);
+    return job.done == tasks;
+}
+
 bool
 dk_pool_run(struct dk_pool *pool, size_t tasks, dk_task_fn *run, void *arg, dotk_progress *progress,
             void *progress_user)
 {
-    bool complete;
+    const bool alone = pool == NULL || pool->threads == 1 || tasks < 2;
+    const bool complete = alone ? run_alone(tasks, run, arg, progress, progress_user)
+                                : run_shared(pool, tasks, run, arg, progress, progress_user);
 
-    if (pool == NULL || pool->threads == 1 || tasks < 2) {
-        complete = run_alone(tasks, run, arg, progress, progress_user);
-    } else {
-        struct job job = {.run = run, .arg = arg, .tasks = tasks, .slots = 1};
-
-        /* Before the others begin: they might be done before this thread gets to ask. */
-        if (progress != NULL && progress(progress_user, 0, tasks) != 0)
-            return false;
-        dk_fork_refresh(&pool->forks, start_afresh, pool);
-        pthread_cond_init(&job.finished, NULL);
-        pthread_mutex_lock(&pool->mutex);
-        start_threads(pool, dk_min(pool->threads, tasks) - 1);
-        struct job **last = &pool->jobs;
-        while (*last != NULL)
-            last = &(*last)->next;
-        *last = &job;
-        pthread_cond_broadcast(&pool->work);
-        while (has_task(&job)) {
-            if (progress != NULL) {
-                const size_t done = job.done;
-                pthread_mutex_unlock(&pool->mutex);
-                const bool cancel = progress(progress_user, done, tasks) != 0;
-                pthread_mutex_lock(&pool->mutex);
-                if (cancel && has_task(&job)) {
-                    job.cancelled = true;
-                    unlink_job(pool, &job);
-                }
-                if (!has_task(&job))
-                    break;
-            }
-            run_one(pool, &job, 0);
-        }
-        while (job.done < job.taken)
-            pthread_cond_wait(&job.finished, &pool->mutex);
-        pthread_mutex_unlock(&pool->mutex);
-        pthread_cond_destroy(&job.finished);
-        complete = job.done == tasks;
-    }
     if (complete && progress != NULL)
         (void)progress(progress_user, tasks, tasks);
     return complete;
@@ -216,12 +334,14 @@ dk_pool_destroy(struct dk_pool *pool)
     if (pool->forks == dk_fork_count()) {
         pthread_mutex_lock(&pool->mutex);
         pool->stopping = true;
+        __atomic_store_n(&pool->offers, pool->offers + 1, __ATOMIC_RELEASE);
         pthread_cond_broadcast(&pool->work);
         pthread_mutex_unlock(&pool->mutex);
         for (uint32_t i = 0; i < pool->started; i++)
             pthread_join(pool->thread[i], NULL);
         pthread_mutex_destroy(&pool->mutex);
         pthread_cond_destroy(&pool->work);
+        pthread_cond_destroy(&pool->finished);
     }
     dk_free(pool->thread);
     dk_free(pool);

@@ -7,6 +7,7 @@
 #include "rotary/rotary.h"
 
 #include "codec/half.h"
+#include "tile/layout.h"
 #include "tile/tile.h"
 
 #include <string.h>
@@ -39,80 +40,31 @@ is_empty(const struct rotary *rotary)
     return rotary->batch == 0 || rotary->heads == 0 || rotary->tokens == 0;
 }
 
-/* Fills in the strides that are 0; *extent = the numbers from the first to the last. */
+static struct dk_array
+array_of(const struct rotary *rotary, const char *name)
+{
+    return (struct dk_array){name,           rotary->batch, rotary->heads,
+                             rotary->tokens, rotary->width, rotary->size};
+}
+
+/* Fills in strides; *bytes = from the first to the last of the array. */
 static dotk_status
-check_layout(const struct rotary *rotary, const char *name, dotk_layout *layout, size_t *extent)
+check_layout(const struct rotary *rotary, const char *name, dotk_layout *layout, size_t *bytes)
 {
-    size_t batch, head, row;
+    const struct dk_array array = array_of(rotary, name);
+    const dotk_status status = dk_layout_resolve(&array, layout);
 
-    if (layout->row == 0)
-        layout->row = rotary->width;
-    if ((layout->head == 0 && !dk_mul(rotary->tokens, layout->row, &layout->head)) ||
-        (layout->batch == 0 && !dk_mul(rotary->heads, layout->head, &layout->batch)))
-        return dk_fail(DOTK_BAD_ARGUMENT, "options->%s: %zu heads of %zu tokens of %zu overflow",
-                       name, rotary->heads, rotary->tokens, layout->row);
-    *extent = 0;
-    if (is_empty(rotary))
-        return DOTK_OK;
-    const struct {
-        const char *name;
-        size_t stride, count;
-    } strides[] = {{"row", layout->row, rotary->tokens},
-                   {"head", layout->head, rotary->heads},
-                   {"batch", layout->batch, rotary->batch}};
-    for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
-        if (strides[i].count > 1 && strides[i].stride < rotary->width)
-            return dk_fail(DOTK_BAD_ARGUMENT,
-                           "options->%s.%s is %zu, below the width of %zu: strides count elements",
-                           name, strides[i].name, strides[i].stride, rotary->width);
-    }
-    if (!dk_mul(rotary->batch - 1, layout->batch, &batch) ||
-        !dk_mul(rotary->heads - 1, layout->head, &head) ||
-        !dk_mul(rotary->tokens - 1, layout->row, &row) || !dk_add(batch, head, extent) ||
-        !dk_add(*extent, row, extent) || !dk_add(*extent, rotary->width, extent) ||
-        *extent > PTRDIFF_MAX / sizeof(float))
-        return dk_fail(DOTK_BAD_ARGUMENT,
-                       "shape: %zu x %zu x %zu x %zu, with the strides of options->%s, overflows",
-                       rotary->batch, rotary->heads, rotary->tokens, rotary->width, name);
-    return DOTK_OK;
-}
-
-/* Whether no two rows share a number: from the smallest stride up, each clears what is below it. */
-static bool
-rows_apart(const struct rotary *rotary, const dotk_layout *layout)
-{
-    struct {
-        size_t stride, count;
-    } axes[] = {{layout->row, rotary->tokens},
-                {layout->head, rotary->heads},
-                {layout->batch, rotary->batch}};
-    size_t extent = rotary->width;
-
-    for (size_t done = 0; done < 3; done++) {
-        size_t least = done;
-        for (size_t i = done + 1; i < 3; i++)
-            least = axes[i].stride < axes[least].stride ? i : least;
-        const size_t stride = axes[least].stride, count = axes[least].count;
-        axes[least] = axes[done];
-        if (count > 1 && stride < extent)
-            return false;
-        extent += stride * (count - 1);
-    }
-    return true;
-}
-
-static bool
-overlap(const void *a, size_t a_size, const void *b, size_t b_size)
-{
-    return b != NULL && (uintptr_t)a < (uintptr_t)b + b_size &&
-           (uintptr_t)b < (uintptr_t)a + a_size;
+    if (status != DOTK_OK)
+        return status;
+    return dk_layout_extent(&array, layout, bytes) ? DOTK_OK : dk_layout_fail_extent(&array);
 }
 
 static dotk_status
-check_arrays(const struct rotary *rotary, size_t x_extent, size_t out_extent)
+check_arrays(const struct rotary *rotary, size_t x_bytes, size_t out_bytes)
 {
     const dotk_rotary_options *const options = &rotary->options;
-    const size_t size = rotary->size, table = options->table_rows * rotary->pairs * sizeof(float);
+    const struct dk_array output = array_of(rotary, "output");
+    const size_t table = options->table_rows * rotary->pairs * sizeof(float);
     const bool in_place = rotary->x == rotary->out &&
                           memcmp(&options->input, &options->output, sizeof(dotk_layout)) == 0;
 
@@ -120,17 +72,15 @@ check_arrays(const struct rotary *rotary, size_t x_extent, size_t out_extent)
         return dk_fail(DOTK_BAD_ARGUMENT, "%s is NULL: pass %zu x %zu x %zu x %zu values",
                        rotary->x == NULL ? "x" : "out", rotary->batch, rotary->heads,
                        rotary->tokens, rotary->width);
-    if (!rows_apart(rotary, &options->output))
-        return dk_fail(DOTK_BAD_ARGUMENT,
-                       "options->output has strides %zu, %zu, %zu: rows of %zu would overlap",
-                       options->output.batch, options->output.head, options->output.row,
-                       rotary->width);
+    const dotk_status status = dk_layout_check_apart(&output, &options->output, "options->output");
+    if (status != DOTK_OK)
+        return status;
     const struct {
         const char *name;
         const void *start;
         size_t size;
     } inputs[] = {
-        {"x", in_place ? NULL : rotary->x, x_extent * size},
+        {"x", in_place ? NULL : rotary->x, x_bytes},
         {"options->frequencies", options->frequencies, rotary->pairs * sizeof(float)},
         {"options->positions", options->positions,
          rotary->batch * rotary->tokens * sizeof(int64_t)},
@@ -138,7 +88,7 @@ check_arrays(const struct rotary *rotary, size_t x_extent, size_t out_extent)
         {"options->sines", options->sines, table},
     };
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
-        if (overlap(rotary->out, out_extent * size, inputs[i].start, inputs[i].size))
+        if (dk_overlap(rotary->out, out_bytes, inputs[i].start, inputs[i].size))
             return dk_fail(
                 DOTK_BAD_ARGUMENT,
                 "out overlaps %s: give it memory of its own (or x itself, with its layout)",
@@ -220,7 +170,7 @@ describe(const dotk_rotary_shape *shape, const void *x, const dotk_rotary_option
 {
     static const dotk_rotary_options defaults = DOTK_ROTARY_OPTIONS_INIT;
     dotk_status status;
-    size_t x_extent, out_extent;
+    size_t x_bytes, out_bytes;
 
     if (shape == NULL)
         return dk_fail(DOTK_BAD_ARGUMENT, "shape is NULL: say how large the arrays are");
@@ -245,12 +195,12 @@ describe(const dotk_rotary_shape *shape, const void *x, const dotk_rotary_option
     if ((status = dk_rotary_check(rotary->width, options->rotary_width, options->theta,
                                   options->frequencies, &rotary->pairs)) != DOTK_OK ||
         (status = check_tables(rotary)) != DOTK_OK ||
-        (status = check_layout(rotary, "input", &rotary->options.input, &x_extent)) != DOTK_OK ||
-        (status = check_layout(rotary, "output", &rotary->options.output, &out_extent)) != DOTK_OK)
+        (status = check_layout(rotary, "input", &rotary->options.input, &x_bytes)) != DOTK_OK ||
+        (status = check_layout(rotary, "output", &rotary->options.output, &out_bytes)) != DOTK_OK)
         return status;
     if (is_empty(rotary))
         return DOTK_OK;
-    status = check_arrays(rotary, x_extent, out_extent);
+    status = check_arrays(rotary, x_bytes, out_bytes);
     return status == DOTK_OK ? check_positions(rotary) : status;
 }
 

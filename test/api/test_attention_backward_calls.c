@@ -410,9 +410,9 @@ test_arguments(void **state)
     refused(p, "gradients->q overlaps v");
     p = good, p.lse = got + 10;
     refused(p, "gradients->q overlaps lse");
-    p = good, p.options.query = (dotk_layout){0, 6, 5};
+    p = good, p.options.query = (dotk_layout){12, 6, 5};
     refused(p, "gradients->q has strides 12, 6, 5: rows of 5 would overlap");
-    p = good, p.options.key = (dotk_layout){0, 5, 9};
+    p = good, p.options.key = (dotk_layout){10, 5, 9};
     refused(p, "gradients->k has strides");
     p = good, p.options.bias = bias, p.options.bias_layout = (dotk_layout){2, 0, 0};
     refused(p, "gradients->bias has strides 2, 0, 0: rows of 4 would overlap");
@@ -457,22 +457,31 @@ test_arguments(void **state)
     drop(&p);
 }
 
-/* No queries, no keys, no heads, no batch: what gradients there are, are zeros. */
+/* No queries, no keys, no heads, no batch, no key that exists: all gradients are zeros. */
 static void
 test_empty(void **state)
 {
-    static const size_t shapes[][4] = {{2, 2, 0, 5}, {2, 2, 5, 0}, {0, 2, 5, 5}, {2, 0, 5, 5}};
+    static const size_t shapes[][4] = {
+        {2, 2, 0, 5}, {2, 2, 5, 0}, {0, 2, 5, 5}, {2, 0, 5, 5}, {2, 2, 5, 5}};
+    const size_t none[2] = {0, 0};
     const float sinks[2] = {1, 2};
+    dotk_attention_stats stats;
 
     (void)state;
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         struct problem p = make(i, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], 4, 4);
         float *const d_out = normal_d_out(&p, 1);
         float got[500];
         p.options.sinks = sinks;
+        p.options.stats = &stats;
+        if (i == 4)
+            p.options.key_lengths = none;
         memset(got, 0xff, sizeof got);
         assert_ok(forward(two, &p));
+        assert_string_equal(stats.path, "empty");
+        stats.path = "none";
         assert_ok(backward(two, &p, d_out, got));
+        assert_string_equal(stats.path, "empty");
         for (size_t n = 0; n < parts_of(&p).count; n++)
             assert_true(got[n] == 0);
         free(d_out);

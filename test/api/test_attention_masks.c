@@ -204,7 +204,7 @@ test_layouts(void **state)
     }
     assert_ok(forward(two, &p));
     p.options.query = (dotk_layout){L * H * D, D, H * D};
-    p.options.key = (dotk_layout){.row = D + GAP};
+    p.options.key = (dotk_layout){H * S * (D + GAP), S * (D + GAP), D + GAP};
     p.options.value = (dotk_layout){S * H * E, E, H * E};
     p.options.output = (dotk_layout){.head = E, .row = H * E, .batch = L * H * E};
     assert_ok(dotk_attention_forward(two, &p.shape, q, k, v, &p.options, out, NULL));

@@ -12,10 +12,12 @@ static bool
 tile_counts(const struct problem *p, const dotk_attention_watch *watch, size_t key)
 {
     const size_t row = watch->query * GROUP + watch->head % GROUP;
-    const size_t first = row / TILE_ROWS * TILE_ROWS;
+    const bool blocks = p->options.blocks != NULL; /* no tile has rows of two of them */
+    const size_t first = blocks ? row : row / TILE_ROWS * TILE_ROWS;
+    const size_t end = blocks ? row + 1 : first + TILE_ROWS;
     const struct place place = place_of(p, watch->entry, 0);
 
-    for (size_t r = first; r < first + TILE_ROWS && r < L * GROUP; r++) {
+    for (size_t r = first; r < end && r < L * GROUP; r++) {
         const size_t head = watch->head / GROUP * GROUP + r % GROUP;
         for (size_t j = key; j < key + TILE_KEYS && j < S; j++) {
             if (key_counts(p, &place, watch->entry, head, r / GROUP, j))
@@ -169,6 +171,33 @@ test_mask_of_rows(void **state)
     free(mask);
 }
 
+/* Tiles end where a row of blocks does, which is no multiple of their 6 rows. */
+static void
+test_blocks(void **state)
+{
+    enum { ROWS = 13, COLS = 64, PLACES = (S + COLS - 1) / COLS };
+    size_t starts[(L + ROWS - 1) / ROWS + 1] = {0}, columns[L / ROWS * PLACES + PLACES], count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < (L + ROWS - 1) / ROWS; i++) {
+        for (size_t j = i % 5; j < PLACES; j += 5)
+            columns[count++] = j;
+        starts[i + 1] = count;
+    }
+    const dotk_attention_blocks blocks = {ROWS, COLS, starts, columns, 0};
+    for (size_t query = ROWS - 1; query < 5 * ROWS; query += ROWS - query % 2) {
+        struct problem p = make(8 + query, B, H, L, S, D, E);
+        dotk_attention_step steps[STEPS];
+        dotk_attention_watch watch = {1, 3, query, STEPS, steps, 0};
+        p.shape.key_heads = G;
+        p.options.blocks = &blocks;
+        p.options.watch = &watch;
+        assert_ok(forward(NULL, &p));
+        assert_int_equal(check_steps(&p, &watch), PLACES * 4 / 5);
+        drop(&p);
+    }
+}
+
 /* Few queries: chunks are tasks of their own. Rows end within the tile. */
 static void
 test_chunks_apart(void **state)
@@ -236,11 +265,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps_are_what_happens),
-        cmocka_unit_test(test_masks_and_biases),
-        cmocka_unit_test(test_mask_of_rows),
-        cmocka_unit_test(test_chunks_apart),
-        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_steps_are_what_happens), cmocka_unit_test(test_masks_and_biases),
+        cmocka_unit_test(test_mask_of_rows),           cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_chunks_apart),           cmocka_unit_test(test_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

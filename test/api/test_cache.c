@@ -102,7 +102,7 @@ test_layouts(void **state)
         dotk_cache *const cache = make_cache(G, D, E, stores[s], 64, 0);
         dotk_sequence *sequence;
         options.store = DOTK_STORE_BF16;
-        options.key.row = D + 1;
+        options.key = (dotk_layout){0, N * (D + 1), D + 1};
         assert_ok(dotk_sequence_create(cache, &sequence));
         assert_ok(dotk_sequence_add(four, sequence, N, k, v, &options));
         check_tokens(sequence, stores[s], &tokens, N);
@@ -500,6 +500,9 @@ test_sequence_arguments(void **state)
     refused(dotk_sequence_add(NULL, sequence, SIZE_MAX / 8, k, v, NULL), "overflow");
     options.key.row = 2;
     refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "key.row is 2");
+    options.key.row = 4;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options),
+            "options->key.head is 0 in strides of 0, 0, 4");
     options.key.row = 0;
     options.value.head = 2;
     refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "value.head is 2");

@@ -562,10 +562,14 @@ test_arguments(void **state)
     refused(p, "overflow");
     p = good, p.shape.batch = SIZE_MAX / 64;
     refused(p, "overflow");
-    p = good, p.options.decay_layout.row = SIZE_MAX / 8;
+    p = good, p.options.decay_layout = (dotk_layout){100, 50, SIZE_MAX / 8};
     refused(p, "decay");
-    p = good, p.options.beta_layout.batch = SIZE_MAX / 8;
+    p = good, p.options.beta_layout = (dotk_layout){SIZE_MAX / 8, 5, 1};
     refused(p, "beta");
+    p = good, p.options.decay_layout.row = 9;
+    refused(p, "options->decay_layout.head is 0 in strides of 0, 0, 9");
+    p = good, p.options.beta_layout.batch = 90;
+    refused(p, "options->beta_layout.row is 0 in strides of 90, 0, 0");
     p = good, p.out = p.k + 1;
     refused(p, "out overlaps k");
     p = good, p.present = p.past + 1;

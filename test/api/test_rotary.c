@@ -257,7 +257,7 @@ test_layouts(void **state)
         padded[i] = 77;
     p.options.rotary_width = 8;
     p.options.input = (dotk_layout){T * H * D, D, H * D};
-    p.options.output.row = D + 3;
+    p.options.output = (dotk_layout){H * T * (D + 3), T * (D + 3), D + 3};
     assert_ok(dotk_rotary(NULL, &p.shape, p.x, &p.options, padded));
     check(&p, p.x, padded, 0);
     for (size_t i = 0; i < ROOM; i++)
@@ -533,15 +533,19 @@ test_arguments(void **state)
     refused(p, "options->input.row is 5");
     p = good, p.options.output.head = 3;
     refused(p, "options->output.head is 3");
+    p = good, p.options.input.row = 7;
+    refused(p, "options->input.head is 0 in strides of 0, 0, 7");
+    p = good, p.options.output = (dotk_layout){0, 18, 6};
+    refused(p, "options->output.batch is 0 in strides of 0, 18, 6");
     p = good, p.options.output = (dotk_layout){36, 17, 6};
     refused(p, "rows of 6 would overlap");
     p = good, p.shape.tokens = SIZE_MAX / 4;
     refused(p, "overflow");
-    p = good, p.options.input.batch = SIZE_MAX / 2;
+    p = good, p.options.input = (dotk_layout){SIZE_MAX / 2, 18, 6};
     refused(p, "overflow");
     p = good, p.out = p.x + 1;
     refused(p, "out overlaps x");
-    p = good, p.out = p.x, p.options.output.row = 7;
+    p = good, p.out = p.x, p.options.output = (dotk_layout){42, 21, 7};
     refused(p, "out overlaps x");
     p = good, p.options.positions = (const int64_t *)(const void *)p.out;
     memset(p.out, 0, 6 * sizeof(int64_t));

@@ -157,6 +157,56 @@ test_several_callers(void **state)
     dk_pool_destroy(pool);
 }
 
+enum { SHORT_JOBS = 5000, SHORT_TASKS = 7 };
+
+static void
+add_task(void *arg, size_t task, size_t slot)
+{
+    size_t *const sums = arg;
+
+    for (size_t i = 0; i < 100 * slot; i++) /* the caller has to wait for the others */
+        __asm__ volatile("" : : : "memory");
+    sums[task] += task + 1;
+}
+
+/* How many jobs ended too early, or did not run each task once. */
+static void *
+call_shortly(void *arg)
+{
+    size_t wrong = 0;
+
+    for (size_t i = 0; i < SHORT_JOBS; i++) {
+        const size_t tasks = 2 + i % (SHORT_TASKS - 1);
+        size_t sums[SHORT_TASKS] = {0};
+        if (!dk_pool_run(arg, tasks, add_task, sums, NULL, NULL))
+            wrong++;
+        for (size_t task = 0; task < SHORT_TASKS; task++)
+            wrong += sums[task] != (task < tasks ? task + 1 : 0);
+        if (i % 500 == 0)
+            pause_ms(1); /* workers fall asleep */
+    }
+    return (void *)(uintptr_t)wrong;
+}
+
+/* Jobs end and begin while threads are about to come, to leave, to sleep and to wake. */
+static void
+test_short_jobs(void **state)
+{
+    (void)state;
+    for (uint32_t threads = 2; threads <= 4; threads++) {
+        struct dk_pool *const pool = dk_pool_create(threads);
+        pthread_t other;
+        void *wrong;
+
+        assert_int_equal(pthread_create(&other, NULL, call_shortly, pool), 0);
+        const void *const mine = call_shortly(pool);
+        pthread_join(other, &wrong);
+        assert_null(mine);
+        assert_null(wrong);
+        dk_pool_destroy(pool);
+    }
+}
+
 struct watch {
     uint64_t last, cancel_at;
     bool ordered, cancelled;
@@ -320,6 +370,7 @@ main(void)
         cmocka_unit_test(test_each_task_once),
         cmocka_unit_test(test_work_is_shared),
         cmocka_unit_test(test_several_callers),
+        cmocka_unit_test(test_short_jobs),
         cmocka_unit_test(test_progress_and_cancelling),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_float_mode),

@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernel/logarithm.h"
+
 enum { BLOCK_PANELS = DK_ATTEND_BLOCK / DK_PANEL };
 
 void
@@ -335,7 +337,7 @@ void
 dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
                  const float *output, size_t width, float *out, float *lse)
 {
-    const double ln_2 = 0.69314718055994530942, base_2 = sink / ln_2;
+    const double base_2 = sink / DK_LN_2;
     float factor = 1 / answer->divisor;
     double most = answer->max, sum = answer->sum;
 
@@ -356,5 +358,5 @@ dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
     for (size_t e = 0; e < width; e++)
         out[e] = output[e] * factor + 0.0f;
     if (lse != NULL)
-        *lse = (float)((most + log2(sum)) * ln_2);
+        *lse = (float)((most + log2(sum)) * DK_LN_2);
 }
