@@ -309,7 +309,7 @@ pack_queries(const struct work *work, const struct room *room, const struct unit
             continue;
         }
         if (problem->options.store != DOTK_STORE_F32) {
-            dk_source_widen(work->kernels, problem->options.store, from, problem->dim, packed);
+            dk_widen_store(work->kernels, problem->options.store, from, problem->dim, packed);
             row = packed;
         }
         for (size_t d = 0; d < problem->dim; d++)
@@ -410,15 +410,6 @@ merge_unit(const struct work *work, const struct unit *unit, struct answers tota
                         next.output + r * work->stride, work->problem->width);
 }
 
-/* 'count' floats as numbers of 'store'. */
-static void
-narrow(const struct dk_kernels *kernels, dotk_store store, const float *from, size_t count,
-       void *out)
-{
-    kernels->widen->narrow_half[store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16](from, count,
-                                                                                      out);
-}
-
 static void
 finish_unit(const struct work *work, const struct room *room, const struct unit *unit,
             struct answers total)
@@ -443,7 +434,7 @@ finish_unit(const struct work *work, const struct room *room, const struct unit 
                              : problem->lse +
                                    dk_attention_lse(problem, entry, unit->key_head, row));
         if (room->wide != NULL)
-            narrow(work->kernels, options->store, wide, problem->width, out);
+            dk_narrow_store(work->kernels, options->store, wide, problem->width, out);
     }
 }
 

@@ -23,6 +23,7 @@
 #include <dotk/cache.h>
 #include <pthread.h>
 
+#include "codec/store.h"
 #include "tile/tile.h"
 
 struct dk_page {
@@ -56,13 +57,6 @@ struct dotk_sequence {
     struct dk_page **pages;
     size_t page_count, capacity;
 };
-
-/* Bytes of one number, or code, of a store. */
-static inline size_t
-dk_store_bytes(dotk_store store)
-{
-    return store == DOTK_STORE_F32 ? sizeof(float) : store == DOTK_STORE_INT8 ? 1 : 2;
-}
 
 static inline char *
 dk_page_head(const struct dk_page *page, size_t head)

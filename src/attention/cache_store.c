@@ -33,8 +33,7 @@ dk_tokens_row(const struct dk_tokens *tokens, const struct dk_kernels *kernels, 
 
     if (tokens->store == DOTK_STORE_F32)
         return (const float *)(const void *)row;
-    kernels->widen->widen_half[tokens->store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16](
-        (const uint16_t *)(const void *)row, tokens->width, room);
+    dk_widen_store(kernels, tokens->store, row, tokens->width, room);
     return room;
 }
 
@@ -110,9 +109,8 @@ narrow(const struct dk_put *put, size_t token, size_t n, float *scales)
         if (put->cache->store == DOTK_STORE_INT8)
             scales[i] = encode(row, width, (int8_t *)put->room->codes + i * width);
         else
-            put->kernels->widen
-                ->narrow_half[put->cache->store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16](
-                    row, width, put->room->codes + i * width);
+            dk_narrow_store(put->kernels, put->cache->store, row, width,
+                            put->room->codes + i * width);
     }
 }
 

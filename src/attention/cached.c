@@ -95,7 +95,7 @@ take_panel(const struct dk_source *source, const struct piece *piece, float *out
                 out[c] = (float)codes[c] * scale[c];
         }
     } else {
-        dk_source_widen(source->kernels, cache->store, panel, cache->dim * DK_PANEL, out);
+        dk_widen_store(source->kernels, cache->store, panel, cache->dim * DK_PANEL, out);
     }
 }
 
@@ -128,7 +128,7 @@ take_strip(const struct dk_source *source, const struct piece *piece, size_t s, 
                 out[e] = (float)codes[e] * scale[i];
         }
     } else {
-        dk_source_widen(source->kernels, cache->store, values, count * strip, out);
+        dk_widen_store(source->kernels, cache->store, values, count * strip, out);
     }
 }
 

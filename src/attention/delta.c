@@ -51,7 +51,7 @@ f32_row(const struct deltas *deltas, const void *array, size_t at, float *wide)
 
     if (wide == NULL)
         return (const float *)(const void *)row;
-    dk_source_widen(deltas->gradient->kernels, problem->options.store, row, problem->width, wide);
+    dk_widen_store(deltas->gradient->kernels, problem->options.store, row, problem->width, wide);
     return wide;
 }
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "attention/problem.h"
+#include "codec/store.h"
 #include "tile/layout.h"
 
 enum {
@@ -250,29 +251,8 @@ store_states(const struct work *work, const struct part *part)
 static void
 widen(const struct work *work, const void *array, size_t at, size_t count, float *out)
 {
-    switch (work->options.store) {
-    case DOTK_STORE_F16:
-        work->kernels->widen->widen_half[DK_HALF_F16]((const uint16_t *)array + at, count, out);
-        break;
-    case DOTK_STORE_BF16:
-        work->kernels->widen->widen_half[DK_HALF_BF16]((const uint16_t *)array + at, count, out);
-        break;
-    default: memcpy(out, (const float *)array + at, count * sizeof *out); break;
-    }
-}
-
-static void
-narrow(const struct work *work, const float *from, size_t count, void *array, size_t at)
-{
-    switch (work->options.store) {
-    case DOTK_STORE_F16:
-        work->kernels->widen->narrow_half[DK_HALF_F16](from, count, (uint16_t *)array + at);
-        break;
-    case DOTK_STORE_BF16:
-        work->kernels->widen->narrow_half[DK_HALF_BF16](from, count, (uint16_t *)array + at);
-        break;
-    default: memcpy((float *)array + at, from, count * sizeof *from); break;
-    }
+    dk_widen_store(work->kernels, work->options.store,
+                   (const char *)array + at * dk_attention_size(&work->problem), count, out);
 }
 
 /* x = elu(x) + 1; 'spare' has room for as many. */
@@ -406,7 +386,8 @@ store_outputs(const struct work *work, const struct room *room, const struct par
             float *const out = run_outputs(work, room, p, i, h);
             for (size_t c = 0; work->options.normalize && c < count; c++)
                 out[c] = divisor != 0 ? out[c] / divisor : 0;
-            narrow(work, out, count, work->out, at + p * DK_PANEL);
+            dk_narrow_store(work->kernels, work->options.store, out, count,
+                            (char *)work->out + (at + p * DK_PANEL) * dk_attention_size(problem));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "codec/store.h"
 #include "tile/layout.h"
 
 enum { WIDTH_MAX = 65536 };
@@ -379,7 +380,7 @@ dk_attention_empty(const struct dk_attention *problem)
 size_t
 dk_attention_size(const struct dk_attention *problem)
 {
-    return problem->options.store == DOTK_STORE_F32 ? sizeof(float) : sizeof(uint16_t);
+    return dk_store_bytes(problem->options.store);
 }
 
 size_t

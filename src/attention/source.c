@@ -79,17 +79,6 @@ dk_source_alloc(struct dk_call *call, const struct dk_source *source, struct dk_
            (room->values != NULL || values_are_f32(problem) || problem->width == 0);
 }
 
-void
-dk_source_widen(const struct dk_kernels *kernels, dotk_store store, const void *from, size_t count,
-                float *out)
-{
-    if (store == DOTK_STORE_F32)
-        memcpy(out, from, count * sizeof *out);
-    else
-        kernels->widen->widen_half[store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16](
-            from, count, out);
-}
-
 /* One array of keys or values: where its rows lie, and what they are. */
 struct rows {
     const char *first; /* of the entry and head */
@@ -137,8 +126,8 @@ widen_rows(const struct dk_source *source, const struct rows *rows, size_t first
 {
     for (size_t i = first; i < first + count; i++, out += rows->width) {
         if (rows->scales == NULL) {
-            dk_source_widen(source->kernels, source->problem->options.store, row_at(rows, i),
-                            rows->width, out);
+            dk_widen_store(source->kernels, source->problem->options.store, row_at(rows, i),
+                           rows->width, out);
             continue;
         }
         const int8_t *const codes = (const int8_t *)row_at(rows, i);

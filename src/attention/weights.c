@@ -84,8 +84,8 @@ widen_queries(const struct matrix *work, struct room *room, const struct tile *t
     for (size_t r = 0; r < tile->count; r++) {
         const size_t at = dk_attention_row(problem, &problem->options.query, &tile->visible.entry,
                                            tile->visible.key_head, row_of(tile, r));
-        dk_source_widen(work->kernels, problem->options.store, (const char *)problem->q + at * size,
-                        problem->dim, room->queries + r * problem->dim);
+        dk_widen_store(work->kernels, problem->options.store, (const char *)problem->q + at * size,
+                       problem->dim, room->queries + r * problem->dim);
     }
 }
 

@@ -6,7 +6,7 @@
  */
 #include "rotary/rotary.h"
 
-#include "codec/half.h"
+#include "codec/store.h"
 #include "tile/layout.h"
 #include "tile/tile.h"
 
@@ -22,6 +22,7 @@ struct rotary {
     dotk_rotary_options options; /* no stride of 0 stands for a default any more */
     const char *x;
     char *out;
+    const struct dk_kernels *kernels;
     size_t size;         /* of a number */
     size_t task_tokens;  /* of a task, at most */
     size_t entry_tasks;  /* of a batch entry */
@@ -191,7 +192,7 @@ describe(const dotk_rotary_shape *shape, const void *x, const dotk_rotary_option
         options->store != DOTK_STORE_BF16)
         return dk_fail(DOTK_BAD_ARGUMENT, "options->store is %d: f32, f16 or bf16",
                        (int)options->store);
-    rotary->size = options->store == DOTK_STORE_F32 ? sizeof(float) : sizeof(uint16_t);
+    rotary->size = dk_store_bytes(options->store);
     if ((status = dk_rotary_check(rotary->width, options->rotary_width, options->theta,
                                   options->frequencies, &rotary->pairs)) != DOTK_OK ||
         (status = check_tables(rotary)) != DOTK_OK ||
@@ -234,20 +235,15 @@ turn_row(const struct rotary *rotary, void *out, const double *cosines, const do
 {
     const size_t pairs = rotary->pairs;
     const bool interleaved = rotary->options.interleaved != 0;
+    const dotk_store store = rotary->options.store;
 
-    switch (rotary->options.store) {
-    case DOTK_STORE_F16:
-        dk_f16_to_f32_array(out, 2 * pairs, widened);
-        dk_rotary_row(widened, pairs, interleaved, cosines, sines);
-        dk_f32_to_f16_array(widened, 2 * pairs, out);
-        break;
-    case DOTK_STORE_BF16:
-        dk_bf16_to_f32_array(out, 2 * pairs, widened);
-        dk_rotary_row(widened, pairs, interleaved, cosines, sines);
-        dk_f32_to_bf16_array(widened, 2 * pairs, out);
-        break;
-    default: dk_rotary_row(out, pairs, interleaved, cosines, sines); break;
+    if (store == DOTK_STORE_F32) {
+        dk_rotary_row(out, pairs, interleaved, cosines, sines);
+        return;
     }
+    dk_widen_store(rotary->kernels, store, out, 2 * pairs, widened);
+    dk_rotary_row(widened, pairs, interleaved, cosines, sines);
+    dk_narrow_store(rotary->kernels, store, widened, 2 * pairs, out);
 }
 
 static void
@@ -288,6 +284,7 @@ run(struct dk_call *call, struct rotary *rotary)
     if (rotary->options.cosines == NULL)
         dk_rotary_turns(rotary->options.theta, rotary->options.frequencies, rotary->pairs, turns);
     rotary->turns = turns;
+    rotary->kernels = call->kernels;
     rotary->task_tokens = dk_max(TASK_NUMBERS / rotary->width / rotary->heads, 1);
     rotary->entry_tasks = (rotary->tokens - 1) / rotary->task_tokens + 1;
     return dk_call_run(call, rotary->batch * rotary->entry_tasks, turn_task, rotary);
