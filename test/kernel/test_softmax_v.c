@@ -5,112 +5,25 @@
  * against row bit for bit: what a row gets must not depend on how many rows share its tile, on
  * how its neighbours fare, or on how far a tile's columns are cut.
  */
-#include "support.h"
-
-#include "kernel/kernel.h"
-
-enum { ROWS = DK_ATTEND_ROWS, BLOCK = DK_ATTEND_BLOCK };
-
-/* Everything a tile has; queries, panels, biases and values end at unmapped pages. */
-struct tile {
-    size_t rows, dim, width, stride;
-    struct test_guarded query_guarded, panel_guarded, bias_guarded;
-    float *query, *panel; /* 4 panels */
-    float softcap;
-    float (*bias)[DK_PANEL]; /* NULL or ROWS rows for each panel */
-    float (*weight)[BLOCK];
-    struct dk_softmax_rows *softmax;
-    float *output;
-};
-
-static void *
-aligned(size_t bytes)
-{
-    void *const block = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    assert_non_null(block);
-    memset(block, 0xff, (bytes + 63) / 64 * 64);
-    return block;
-}
-
-static void
-begin(struct tile *tile)
-{
-    memset(tile->softmax->sum, 0, sizeof tile->softmax->sum);
-    for (size_t r = 0; r < ROWS; r++)
-        tile->softmax->max[r] = -INFINITY;
-    memset(tile->output, 0, tile->rows * tile->stride * sizeof *tile->output);
-}
+#include "softmax_v_tile.h"
 
 static struct tile
 make_tile(size_t rows, size_t dim, size_t width, float size, uint64_t *seed)
 {
-    struct tile tile = {.rows = rows, .dim = dim, .width = width};
+    struct tile tile = room_for_tile(rows, dim, dim, width);
 
-    tile.stride = (width + DK_ATTEND_LANES - 1) / DK_ATTEND_LANES * DK_ATTEND_LANES;
-    tile.query = test_guarded_floats(&tile.query_guarded, rows * dim);
-    tile.panel = test_guarded_floats(&tile.panel_guarded, 4 * DK_PANEL * dim);
     test_random_normals(seed, tile.query, rows * dim);
-    test_random_normals(seed, tile.panel, 4 * DK_PANEL * dim);
+    test_random_normals(seed, tile.panel, TILE_KEYS * dim);
     for (size_t i = 0; i < rows * dim; i++)
         tile.query[i] *= size / sqrtf((float)dim);
-    tile.weight = aligned(ROWS * sizeof *tile.weight);
-    tile.softmax = aligned(sizeof *tile.softmax);
-    tile.output = aligned(rows * tile.stride * sizeof *tile.output);
-    begin(&tile);
     return tile;
-}
-
-/* Gives the tile biases: normals times 'size'. */
-static void
-add_bias(struct tile *tile, float size, uint64_t *seed)
-{
-    const size_t count = (3 * ROWS + tile->rows) * DK_PANEL;
-
-    tile->bias = (float(*)[DK_PANEL])test_guarded_floats(&tile->bias_guarded, count);
-    test_random_normals(seed, tile->bias[0], count);
-    for (size_t i = 0; i < count; i++)
-        tile->bias[0][i] *= size;
-}
-
-static void
-drop_tile(struct tile *tile)
-{
-    if (tile->bias_guarded.pages != NULL)
-        test_guarded_free(&tile->bias_guarded);
-    test_guarded_free(&tile->query_guarded);
-    test_guarded_free(&tile->panel_guarded);
-    free(tile->weight);
-    free(tile->softmax);
-    free(tile->output);
-}
-
-static void
-weigh_panels(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, size_t panels,
-             size_t cols, const uint64_t *keep)
-{
-    kernels->softmax_v->weigh(&(struct dk_weigh){
-        .query = tile->query,
-        .rows = tile->rows,
-        .dim = tile->dim,
-        .cols = cols,
-        .panels = panels,
-        .panel = tile->panel + panel * DK_PANEL * tile->dim,
-        .softcap = tile->softcap,
-        .bias = tile->bias != NULL ? tile->bias + panel * ROWS : NULL,
-        .keep = keep,
-        .column = panel * DK_PANEL,
-        .weight = tile->weight,
-        .softmax = tile->softmax,
-        .output = tile->output,
-        .output_stride = tile->stride,
-    });
 }
 
 static void
 weigh(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, size_t cols,
       const uint64_t *keep)
 {
-    weigh_panels(kernels, tile, panel, 1, cols, keep);
+    weigh_panels(kernels->softmax_v, tile, panel, 1, cols, keep);
 }
 
 /* The score of row r and a key, and a bound of a kernel's error. */
@@ -127,15 +40,7 @@ score(const struct tile *tile, size_t r, size_t key, double *error)
         magnitude += fabs(product);
     }
     *error = (double)(tile->dim + 1) * 0x1p-24 * magnitude;
-    if (tile->softcap != 0) {
-        sum = tile->softcap * tanh(sum / tile->softcap);
-        *error += 3e-7 * fabs(sum); /* tanh does not magnify the error before it */
-    }
-    if (tile->bias != NULL) {
-        sum += tile->bias[key / DK_PANEL * ROWS + r][key % DK_PANEL];
-        *error += 0x1p-24 * fabs(sum);
-    }
-    return sum;
+    return adjusted(tile, r, key, sum, error);
 }
 
 /* The weights of keys below 'keys', and their sums, against double precision. */
@@ -144,18 +49,15 @@ check_weights(const char *isa, const struct tile *tile, size_t keys, const uint6
 {
     for (size_t r = 0; r < tile->rows; r++) {
         const double m = tile->softmax->max[r];
-        double sum = 0, got_sum = 0, sum_bound = 0, highest = -INFINITY;
+        double sum = 0, sum_bound = 0, highest = -INFINITY;
         for (size_t j = 0; j < keys; j++) {
-            double score_error;
+            double score_error, bound;
             const double s = score(tile, r, j, &score_error), got = tile->weight[r][j];
-            if (keep != NULL && (keep[j / DK_PANEL * ROWS + r] >> j % 64 & 1) == 0) {
+            if (!is_kept(keep, r, j)) {
                 assert_true(got == 0);
                 continue;
             }
-            /* the score's error and that of subtracting m, as exponents; 2^x; underflow */
-            const double want = exp2(s - m);
-            const double error = s == -INFINITY ? 0 : score_error + fabs(s - m) * 0x1p-24;
-            const double bound = want * (exp2(error) - 1 + 4e-7) + 0x1p-126;
+            const double want = weight_of(s, m, score_error, &bound);
             if (!(fabs(got - want) <= bound))
                 fail_msg("%s: rows %zu dim %zu: weight of row %zu key %zu is %.9g, want %.9g +- "
                          "%.2g",
@@ -164,15 +66,7 @@ check_weights(const char *isa, const struct tile *tile, size_t keys, const uint6
             sum += want;
             sum_bound += bound;
         }
-        for (size_t lane = 0; lane < DK_ATTEND_LANES; lane++)
-            got_sum += tile->softmax->sum[r][lane];
-        assert_true(fabs(got_sum - sum) <= sum_bound + 32 * 0x1p-24 * sum);
-        if (highest == -INFINITY) {
-            assert_true(tile->softmax->max[r] == -INFINITY);
-        } else {
-            assert_true(m == rint(m));
-            assert_true(highest - m < 8.001); /* or a weight would exceed 256 */
-        }
+        check_sum(tile, r, sum, sum_bound, highest);
     }
 }
 
@@ -212,21 +106,10 @@ test_masked_weights(void **state)
             uint64_t keep[4 * ROWS] = {0};
             for (size_t panel = 0; panel < 4; panel++) {
                 const size_t cols = 16 * (1 + test_random_below(&seed, 4));
-                const uint64_t within = ~UINT64_C(0) >> (64 - cols);
-                uint64_t any = 0;
-                for (size_t r = 0; r < tile.rows; r++) {
-                    static const uint64_t choices[] = {0, 1, ~UINT64_C(0)};
-                    const size_t choice = test_random_below(&seed, 6);
-                    keep[panel * ROWS + r] = within &
-                                             (choice < 3 ? choices[choice] : test_random(&seed));
-                    any |= keep[panel * ROWS + r];
-                }
+                const uint64_t any = mask_rows(&tile, cols, keep + panel * ROWS, &seed);
                 for (size_t c = 0; c < DK_PANEL; c++) {
                     if ((any >> c & 1) == 0)
-                        tile.panel[panel * DK_PANEL * tile.dim + 5 * DK_PANEL + c] =
-                            c % 3 == 0   ? NAN
-                            : c % 3 == 1 ? INFINITY
-                                         : -INFINITY;
+                        tile.panel[panel * DK_PANEL * tile.dim + 5 * DK_PANEL + c] = garbage(c);
                 }
                 weigh(kernels, &tile, panel, cols, keep + panel * ROWS);
                 for (size_t r = 0; r < tile.rows; r++)
@@ -272,7 +155,7 @@ test_adjusted_weights(void **state)
             const uint64_t *const mask = round % 2 == 0 ? keep : NULL;
             for (size_t panel = 0, panels; panel < 4; panel += panels) {
                 panels = 1 + test_random_below(&seed, 4 - panel);
-                weigh_panels(kernels, &tile, panel, panels, DK_PANEL,
+                weigh_panels(kernels->softmax_v, &tile, panel, panels, DK_PANEL,
                              mask != NULL ? mask + panel * ROWS : NULL);
             }
             check_weights(kernels->isa, &tile, BLOCK, mask);
@@ -382,7 +265,7 @@ test_rows_are_independent(void **state)
                 every[i] = mask != NULL && i / ROWS % 2 == 0 ? keep[i % ROWS] : ~UINT64_C(0);
             if (round % 5 != 4 || round % 2 == 0) { /* all panels in one call */
                 begin(&all);
-                weigh_panels(kernels, &all, 0, 1 + round % 4, DK_PANEL,
+                weigh_panels(kernels->softmax_v, &all, 0, 1 + round % 4, DK_PANEL,
                              round % 2 == 0 ? every : NULL);
                 for (size_t r = 0; r < ROWS; r++) {
                     const struct row_state together = row_state(&all, r, round % 4);
@@ -393,7 +276,7 @@ test_rows_are_independent(void **state)
                 struct tile few = all;
                 few.rows = rows;
                 begin(&few);
-                weigh_panels(kernels, &few, 0, 1 + round % 4, DK_PANEL, NULL);
+                weigh_panels(kernels->softmax_v, &few, 0, 1 + round % 4, DK_PANEL, NULL);
                 for (size_t r = 0; r < rows; r++) {
                     const struct row_state together = row_state(&few, r, round % 4);
                     assert_memory_equal(&together, &states[r][round % 4], sizeof together);

@@ -4,24 +4,9 @@
  * As test_softmax_v.c, for the instruction sets that multiply pairs: against double precision,
  * between guard pages, row against row and cut against whole bit for bit.
  */
-#include "support.h"
+#include "softmax_v_tile.h"
 
 #include "kernel/half.h"
-#include "kernel/kernel.h"
-
-enum { ROWS = DK_ATTEND_ROWS, BLOCK = DK_ATTEND_BLOCK };
-
-/* Queries and panels are words and end at unmapped pages; numbers lie beside them as doubles. */
-struct tile {
-    size_t rows, dim, words, width, stride;
-    float scale, softcap;
-    struct test_guarded query_guarded, panel_guarded;
-    float *query, *panel; /* 4 panels */
-    const float (*bias)[DK_PANEL];
-    float (*weight)[BLOCK];
-    struct dk_softmax_rows *softmax;
-    float *output;
-};
 
 /* The kernels of table k, NULL past the end; those without pairs are passed over. */
 static const struct dk_kernels *
@@ -35,15 +20,6 @@ next_of_pairs(size_t *k)
         assert_ptr_equal(kernels->softmax_v_bf16, kernels->softmax_v);
     }
     return NULL;
-}
-
-static void *
-aligned(size_t bytes)
-{
-    void *const block = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    assert_non_null(block);
-    memset(block, 0xff, (bytes + 63) / 64 * 64);
-    return block;
 }
 
 static uint16_t
@@ -77,26 +53,14 @@ key_at(const struct tile *tile, size_t key, size_t d)
     return 2 * ((key / DK_PANEL * tile->words + d / 2) * DK_PANEL + key % DK_PANEL) + d % 2;
 }
 
-static void
-begin(struct tile *tile)
-{
-    memset(tile->softmax, 0, sizeof *tile->softmax);
-    for (size_t r = 0; r < ROWS; r++)
-        tile->softmax->max[r] = -INFINITY;
-    memset(tile->output, 0, tile->rows * tile->stride * sizeof *tile->output);
-}
-
 static struct tile
 make_tile(size_t rows, size_t dim, size_t width, float size, uint64_t *seed)
 {
-    struct tile tile = {.rows = rows, .dim = dim, .words = (dim + 1) / 2, .width = width};
+    struct tile tile = room_for_tile(rows, dim, (dim + 1) / 2, width);
 
     tile.scale = size / sqrtf((float)dim);
-    tile.stride = (width + DK_ATTEND_LANES - 1) / DK_ATTEND_LANES * DK_ATTEND_LANES;
-    tile.query = test_guarded_floats(&tile.query_guarded, rows * tile.words);
-    tile.panel = test_guarded_floats(&tile.panel_guarded, 4 * DK_PANEL * tile.words);
     memset(tile.query, 0, rows * tile.words * sizeof *tile.query);
-    memset(tile.panel, 0, 4 * DK_PANEL * tile.words * sizeof *tile.panel);
+    memset(tile.panel, 0, TILE_KEYS * tile.words * sizeof *tile.panel);
     for (size_t d = 0; d < dim; d++) {
         float normal[4 * DK_PANEL];
         test_random_normals(seed, normal, rows);
@@ -106,44 +70,14 @@ make_tile(size_t rows, size_t dim, size_t width, float size, uint64_t *seed)
         for (size_t key = 0; key < 4 * DK_PANEL; key++)
             set_half(tile.panel, key_at(&tile, key, d), normal[key]);
     }
-    tile.weight = aligned(ROWS * sizeof *tile.weight);
-    tile.softmax = aligned(sizeof *tile.softmax);
-    tile.output = aligned(rows * tile.stride * sizeof *tile.output);
-    begin(&tile);
     return tile;
-}
-
-static void
-drop_tile(struct tile *tile)
-{
-    test_guarded_free(&tile->query_guarded);
-    test_guarded_free(&tile->panel_guarded);
-    free(tile->weight);
-    free(tile->softmax);
-    free(tile->output);
 }
 
 static void
 weigh(const struct dk_kernels *kernels, const struct tile *tile, size_t panel, size_t panels,
       size_t cols, const uint64_t *keep)
 {
-    kernels->softmax_v_bf16->weigh(&(struct dk_weigh){
-        .query = tile->query,
-        .rows = tile->rows,
-        .dim = tile->words,
-        .cols = cols,
-        .panels = panels,
-        .panel = tile->panel + panel * DK_PANEL * tile->words,
-        .scale = tile->scale,
-        .softcap = tile->softcap,
-        .bias = tile->bias == NULL ? NULL : tile->bias + panel * ROWS,
-        .keep = keep,
-        .column = panel * DK_PANEL,
-        .weight = tile->weight,
-        .softmax = tile->softmax,
-        .output = tile->output,
-        .output_stride = tile->stride,
-    });
+    weigh_panels(kernels->softmax_v_bf16, tile, panel, panels, cols, keep);
 }
 
 /* The score of row r and a key, and a bound of a kernel's error. */
@@ -159,15 +93,7 @@ score(const struct tile *tile, size_t r, size_t key, double *error)
         magnitude += fabs(product);
     }
     *error = (double)(tile->dim + 2) * 0x1p-24 * magnitude;
-    if (tile->softcap != 0) {
-        sum = tile->softcap * tanh(sum / tile->softcap);
-        *error += 3e-7 * fabs(sum);
-    }
-    if (tile->bias != NULL) {
-        sum += tile->bias[key / DK_PANEL * ROWS + r][key % DK_PANEL];
-        *error += 0x1p-24 * fabs(sum);
-    }
-    return sum;
+    return adjusted(tile, r, key, sum, error);
 }
 
 /* The weights of keys below 'keys', and their sums before and after rounding. */
@@ -176,18 +102,15 @@ check_weights(const char *isa, const struct tile *tile, size_t keys, const uint6
 {
     for (size_t r = 0; r < tile->rows; r++) {
         const double m = tile->softmax->max[r];
-        double sum = 0, got_sum = 0, sum_bound = 0, highest = -INFINITY;
-        double rounded = 0, divisor = 0;
+        double sum = 0, sum_bound = 0, highest = -INFINITY, rounded = 0;
         for (size_t j = 0; j < keys; j++) {
-            double score_error;
+            double score_error, bound;
             const double s = score(tile, r, j, &score_error), got = number(tile->weight[r], j);
-            if (keep != NULL && (keep[j / DK_PANEL * ROWS + r] >> j % 64 & 1) == 0) {
+            if (!is_kept(keep, r, j)) {
                 assert_true(got == 0);
                 continue;
             }
-            const double want = exp2(s - m);
-            const double error = s == -INFINITY ? 0 : score_error + fabs(s - m) * 0x1p-24;
-            const double bound = want * (exp2(error) - 1 + 4e-7) + 0x1p-126;
+            const double want = weight_of(s, m, score_error, &bound);
             if (!(fabs(got - want) <= bound + 0x1p-8 * want))
                 fail_msg("%s: rows %zu dim %zu: weight of row %zu key %zu is %.9g, want %.9g", isa,
                          tile->rows, tile->dim, r, j, got, want);
@@ -196,18 +119,9 @@ check_weights(const char *isa, const struct tile *tile, size_t keys, const uint6
             sum += want;
             sum_bound += bound;
         }
-        for (size_t lane = 0; lane < DK_ATTEND_LANES; lane++) {
-            got_sum += tile->softmax->sum[r][lane];
-            divisor += tile->softmax->divisor[r][lane];
-        }
-        assert_true(fabs(divisor - rounded) <= 32 * 0x1p-24 * rounded);
-        assert_true(fabs(got_sum - sum) <= sum_bound + 32 * 0x1p-24 * sum);
-        if (highest == -INFINITY) {
-            assert_true(tile->softmax->max[r] == -INFINITY);
-        } else {
-            assert_true(m == rint(m));
-            assert_true(highest - m < 8.001); /* or a weight would exceed 256 */
-        }
+        assert_true(fabs(sum_of_lanes(tile->softmax->divisor[r]) - rounded) <=
+                    32 * 0x1p-24 * rounded);
+        check_sum(tile, r, sum, sum_bound, highest);
     }
 }
 
@@ -246,28 +160,15 @@ test_masked_weights(void **state)
     for (size_t k = 0; (kernels = next_of_pairs(&k)) != NULL;) {
         for (size_t round = 0; round < 200; round++) {
             struct tile tile = make_tile(1 + round % ROWS, 24, 20, 3, &seed);
-            float(*const bias)[DK_PANEL] = aligned(4 * ROWS * sizeof *bias);
             uint64_t keep[4 * ROWS] = {0};
-            test_random_normals(&seed, bias[0], 4 * ROWS * DK_PANEL);
             if (round % 3 == 0)
-                tile.bias = (const float(*)[DK_PANEL])bias;
+                add_bias(&tile, 1, &seed);
             for (size_t panel = 0; panel < 4; panel++) {
                 const size_t cols = 16 * (1 + test_random_below(&seed, 4));
-                const uint64_t within = ~UINT64_C(0) >> (64 - cols);
-                uint64_t any = 0;
-                for (size_t r = 0; r < tile.rows; r++) {
-                    static const uint64_t choices[] = {0, 1, ~UINT64_C(0)};
-                    const size_t choice = test_random_below(&seed, 6);
-                    keep[panel * ROWS + r] = within &
-                                             (choice < 3 ? choices[choice] : test_random(&seed));
-                    any |= keep[panel * ROWS + r];
-                }
+                const uint64_t any = mask_rows(&tile, cols, keep + panel * ROWS, &seed);
                 for (size_t c = 0; c < DK_PANEL; c++) {
                     if ((any >> c & 1) == 0)
-                        set_half(tile.panel, key_at(&tile, panel * DK_PANEL + c, 5),
-                                 c % 3 == 0   ? NAN
-                                 : c % 3 == 1 ? INFINITY
-                                              : -INFINITY);
+                        set_half(tile.panel, key_at(&tile, panel * DK_PANEL + c, 5), garbage(c));
                 }
                 weigh(kernels, &tile, panel, 1, cols, keep + panel * ROWS);
                 for (size_t r = 0; r < tile.rows; r++)
@@ -275,7 +176,6 @@ test_masked_weights(void **state)
                            (DK_PANEL - cols) / 2 * sizeof(float)); /* unspecified */
             }
             check_weights(kernels->isa, &tile, BLOCK, keep);
-            free(bias);
             drop_tile(&tile);
         }
     }
