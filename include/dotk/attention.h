@@ -267,7 +267,8 @@ typedef struct dotk_attention_gradients {
  * whatever the type; so its bits do not depend on threads, on the batch or on other heads.
  *
  * Error, f32: |error| <= 4e-6 times the sum of the absolute values of what is added up for it (the
- * products in doc/numerics.md, "Gradients of attention"), for scores as in the bound above.
+ * products in doc/numerics.md, "Gradients of attention"), for scores as in the bound above. bf16,
+ * f16: at most twice that of the textbook's computation in that type.
  *
  * Memory:  borrows everything; gradients must not overlap an input or each other. Working memory:
  *          4 * B * H * L bytes, 2 MiB a thread for widths up to 256, and 8 MiB for halves; none is

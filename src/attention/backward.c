@@ -82,6 +82,8 @@ run_backward(struct dk_call *call, struct dk_gradient *gradient)
     const size_t rows = problem->batch * problem->heads * problem->queries;
 
     gradient->kernels = call->kernels;
+    gradient->words = problem->options.store == DOTK_STORE_BF16 ? call->kernels->gradient_bf16
+                                                                : call->kernels->gradient;
     gradient->delta = dk_call_alloc(call, rows, sizeof *gradient->delta);
     if (gradient->delta == NULL)
         return dk_fail_memory(rows * sizeof *gradient->delta, "gradients of attention");
@@ -122,7 +124,7 @@ dotk_attention_backward(dotk_context *context, const dotk_attention_shape *shape
     };
     status = run_backward(&call, &gradient);
     const char *const path = dk_gradient_path(&gradient, call.slots);
-    const char *const kernel = call.kernels->gradient->name;
+    const char *const kernel = gradient.words->name;
     dk_call_end(&call);
     if (status == DOTK_OK && options != NULL && options->stats != NULL)
         *options->stats = (dotk_attention_stats){

@@ -295,7 +295,7 @@ cut_sweep(struct work *work, size_t slots, struct sweep *sweep)
     const struct dk_attention *const problem = work->gradient->problem;
     const double flop = 2.0 * (double)(work->block_keys * work->block_rows) *
                         (3 * (double)problem->dim + 2 * (double)problem->width);
-    const double steps = work->gradient->kernels->gradient->flop_per_ms * TASK_MS / flop;
+    const double steps = work->gradient->words->flop_per_ms * TASK_MS / flop;
     size_t most = 0;
 
     set_sweep(work, sweep);
@@ -386,7 +386,7 @@ dk_gradient_run(struct dk_call *call, const struct dk_gradient *gradient)
         return dk_fail_memory((problem->entries + 1) * sizeof *work.first_item,
                               "gradients of attention");
     for (size_t slot = 0; slot < call->slots; slot++) {
-        if (!dk_place_alloc(call, problem, &work.rooms[slot]))
+        if (!dk_place_alloc(call, gradient, &work.rooms[slot]))
             return dk_fail_memory(work.block_keys * problem->dim * sizeof(float),
                                   "gradients of attention");
     }

@@ -24,6 +24,7 @@
 struct dk_gradient {
     const struct dk_attention *problem;
     const struct dk_kernels *kernels;
+    const struct dk_gradient_kernels *words; /* those for what the arrays are made of           */
     const void *d_out; /* as problem->out lies                                       */
     struct dk_dropout dropout;
     float *delta;          /* (B, H, L) dense: rows of d_out times rows of out           */

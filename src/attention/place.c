@@ -11,211 +11,18 @@
  * gradients are 0, but 0 times a NaN or an infinity of its row would still be NaN in the three
  * sums. So rows that are not all finite are zeros there, and are added one by one for the pairs
  * that count.
+ *
+ * bf16 goes by pairs where the instruction set multiplies them (kernel/gradient.h): weights and
+ * gradients of scores are rounded to bf16 then, sums are f32 throughout.
  */
 #include "attention/place.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "attention/source.h"
 #include "kernel/logarithm.h"
 
 enum { TILE = DK_GRADIENT_ROWS, TILES_MAX = DK_PLACE_ROWS / TILE };
-
-size_t
-dk_place_keys(const struct dk_attention *problem)
-{
-    const size_t width = problem->dim + problem->width;
-    return width <= 128 ? DK_PLACE_KEYS : width <= 256 ? DK_PLACE_KEYS / 2 : DK_PANEL;
-}
-
-size_t
-dk_place_rows(const struct dk_attention *problem)
-{
-    const size_t width = problem->dim + problem->width;
-    return width <= 256 ? DK_PLACE_ROWS : width <= 512 ? DK_PLACE_ROWS / 2 : DK_PLACE_ROWS / 4;
-}
-
-bool
-dk_place_alloc(struct dk_call *call, const struct dk_attention *problem, struct dk_place_room *room)
-{
-    const size_t keys = dk_place_keys(problem), rows = dk_place_rows(problem);
-    const size_t dim = problem->dim, width = problem->width;
-    const bool half = dk_place_is_half(problem);
-
-    room->entry = SIZE_MAX;
-    room->key_panels = dk_call_alloc(call, keys * dim, sizeof(float));
-    room->value_panels = dk_call_alloc(call, keys * width, sizeof(float));
-    room->keys = half ? dk_call_alloc(call, keys * dim, sizeof(float)) : NULL;
-    room->values = half ? dk_call_alloc(call, DK_PANEL * width, sizeof(float)) : NULL;
-    room->clean_keys = dk_call_alloc(call, keys * dim, sizeof(float));
-    room->queries = dk_call_alloc(call, rows * dim, sizeof(float));
-    room->clean_queries = dk_call_alloc(call, rows * dim, sizeof(float));
-    room->d_out = dk_call_alloc(call, rows * width, sizeof(float));
-    room->clean_d_out = dk_call_alloc(call, rows * width, sizeof(float));
-    room->weight = dk_call_alloc(call, rows, sizeof *room->weight);
-    room->gradient = dk_call_alloc(call, rows, sizeof *room->gradient);
-    return room->key_panels != NULL && room->value_panels != NULL &&
-           (!half || (room->keys != NULL && room->values != NULL)) && room->clean_keys != NULL &&
-           room->queries != NULL && room->clean_queries != NULL && room->d_out != NULL &&
-           room->clean_d_out != NULL && room->weight != NULL && room->gradient != NULL;
-}
-
-/* ------------------------------------------------------------------------- */
-/*  Rows and keys of a place                                                 */
-/* ------------------------------------------------------------------------- */
-
-/* The address of element 'at' of an array of halves or f32. */
-static char *
-element(const struct dk_attention *problem, const void *array, size_t at)
-{
-    return (char *)(uintptr_t)array + at * dk_attention_size(problem);
-}
-
-static size_t
-key_at(const struct dk_place *place, const dotk_layout *layout, size_t key)
-{
-    const struct dk_attend_entry *const entry = &place->visible.entry;
-
-    return dk_attention_head(layout, entry->batch, place->key_head) +
-           (entry->key + key) * layout->row;
-}
-
-static bool
-all_finite(const float *values, size_t count)
-{
-    const uint32_t exponent = 0x7f800000; /* all ones: not finite */
-    uint32_t bad = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        bad |= (bits & exponent) == exponent;
-    }
-    return bad == 0;
-}
-
-/* Rows 'first' .. first + count - 1 of keys or values as f32; *stride receives their distance. */
-static const float *
-f32_rows(const struct dk_place *place, const void *array, const dotk_layout *layout, size_t width,
-         size_t first, size_t count, float *wide, size_t *stride)
-{
-    const struct dk_attention *const problem = place->gradient->problem;
-
-    *stride = layout->row;
-    if (wide == NULL)
-        return (const float *)(const void *)element(problem, array, key_at(place, layout, first));
-    *stride = width;
-    for (size_t j = 0; j < count; j++)
-        dk_source_widen(place->gradient->kernels, problem->options.store,
-                        element(problem, array, key_at(place, layout, first + j)), width,
-                        wide + j * width);
-    return wide;
-}
-
-/* Keys of the place as the sum of dQ reads them. */
-struct key_rows {
-    const float *row;
-    size_t stride;
-};
-
-static struct key_rows
-raw_keys(const struct dk_place_room *room, const struct dk_place *place)
-{
-    const struct dk_attention *const problem = place->gradient->problem;
-    const dotk_layout *const layout = &problem->options.key;
-
-    if (room->keys != NULL)
-        return (struct key_rows){room->keys, problem->dim};
-    return (struct key_rows){(const float *)(const void *)element(
-                                 problem, problem->k, key_at(place, layout, place->key)),
-                             layout->row};
-}
-
-/* Packs keys and values of the place, unless they are there. */
-static void
-load_keys(struct dk_place_room *room, const struct dk_place *place)
-{
-    const struct dk_attention *const problem = place->gradient->problem;
-    const struct dk_kernels *const kernels = place->gradient->kernels;
-    const size_t dim = problem->dim, width = problem->width;
-    size_t stride;
-
-    if (room->entry == place->entry && room->key_head == place->key_head && room->key == place->key)
-        return;
-    room->entry = place->entry;
-    room->key_head = place->key_head;
-    room->key = place->key;
-    const float *const keys = f32_rows(place, problem->k, &problem->options.key, dim, place->key,
-                                       place->keys, room->keys, &stride);
-    bool bad = false;
-    for (size_t first = 0; first < place->keys; first += DK_PANEL) {
-        const size_t count = dk_min(DK_PANEL, place->keys - first);
-        uint64_t bits = 0;
-        kernels->pack_f32(keys + first * stride, stride, count, dim, 1.0f,
-                          room->key_panels + first * dim);
-        for (size_t j = 0; j < count; j++)
-            bits |= (uint64_t)!all_finite(keys + (first + j) * stride, dim) << j;
-        room->bad_keys[first / DK_PANEL] = bits;
-        bad = bad || bits != 0;
-    }
-    for (size_t j = 0; bad && j < place->keys; j++) {
-        if ((room->bad_keys[j / DK_PANEL] >> j % DK_PANEL & 1) != 0)
-            memset(room->clean_keys + j * dim, 0, dim * sizeof(float));
-        else
-            memcpy(room->clean_keys + j * dim, keys + j * stride, dim * sizeof(float));
-    }
-    for (size_t first = 0; first < place->keys; first += DK_PANEL) {
-        const size_t count = dk_min(DK_PANEL, place->keys - first);
-        const float *const values = f32_rows(place, problem->v, &problem->options.value, width,
-                                             place->key + first, count, room->values, &stride);
-        kernels->pack_f32(values, stride, count, width, 1.0f, room->value_panels + first * width);
-    }
-}
-
-/* Queries (multiplied), gradients of outputs, log-sum-exps (base 2) and deltas of the rows. */
-static void
-load_rows(struct dk_place_room *room, const struct dk_place *place)
-{
-    const struct dk_gradient *const gradient = place->gradient;
-    const struct dk_attention *const problem = gradient->problem;
-    const dotk_attention_options *const options = &problem->options;
-    const struct dk_attend_entry *const entry = &place->visible.entry;
-    const float factor = (float)(problem->scale * DK_LOG2_E);
-    const size_t dim = problem->dim, width = problem->width;
-
-    room->any_bad = false;
-    for (size_t r = 0; r < place->rows; r++) {
-        const size_t row = place->row + r;
-        const size_t at = dk_attention_lse(problem, entry, place->key_head, row);
-        float *const query = room->queries + r * dim, *const d_out = room->d_out + r * width;
-        dk_source_widen(
-            gradient->kernels, options->store,
-            element(problem, problem->q,
-                    dk_attention_row(problem, &options->query, entry, place->key_head, row)),
-            dim, query);
-        dk_source_widen(
-            gradient->kernels, options->store,
-            element(problem, gradient->d_out,
-                    dk_attention_row(problem, &options->output, entry, place->key_head, row)),
-            width, d_out);
-        for (size_t d = 0; d < dim; d++)
-            query[d] *= factor;
-        /* the row sees nothing, or scores so low that f32 cannot tell them apart: no weights */
-        room->lse[r] = problem->lse[at] < -1e30f ? INFINITY : (float)(problem->lse[at] * DK_LOG2_E);
-        room->delta[r] = gradient->delta[at];
-        room->bad[r] = !all_finite(query, dim) || !all_finite(d_out, width);
-        room->any_bad = room->any_bad || room->bad[r];
-    }
-    for (size_t r = 0; room->any_bad && r < place->rows; r++) {
-        memcpy(room->clean_queries + r * dim, room->queries + r * dim, dim * sizeof(float));
-        memcpy(room->clean_d_out + r * width, room->d_out + r * width, width * sizeof(float));
-        if (room->bad[r]) {
-            memset(room->clean_queries + r * dim, 0, dim * sizeof(float));
-            memset(room->clean_d_out + r * width, 0, width * sizeof(float));
-        }
-    }
-}
 
 /* ------------------------------------------------------------------------- */
 /*  The cells of a panel                                                     */
@@ -230,7 +37,7 @@ make_cells(struct dk_place_room *room, const struct dk_place *place, size_t t, s
            size_t count)
 {
     const struct dk_attention *const problem = place->gradient->problem;
-    const struct dk_kernels *const kernels = place->gradient->kernels;
+    const struct dk_gradient_kernels *const kernels = place->gradient->words;
     const struct dk_mask *const mask = &place->visible.mask;
     const size_t first = t * TILE, rows = dk_min(TILE, place->rows - first);
     const size_t row = place->row + first, panel = key - place->key;
@@ -239,6 +46,8 @@ make_cells(struct dk_place_room *room, const struct dk_place *place, size_t t, s
     _Alignas(64) float score[TILE][DK_PANEL], product[TILE][DK_PANEL], bias[TILE][DK_PANEL];
     const float *query[TILE], *d_out[TILE];
     uint64_t *const keep = room->keep + first, stay[TILE], any = 0;
+    const size_t per = dk_place_per_word(place->gradient);
+    const size_t dim = (problem->dim + per - 1) / per, width = (problem->width + per - 1) / per;
     const struct dk_dropout *const dropout = &place->gradient->dropout;
     const bool biased = dk_attention_has_bias(problem), drops = problem->options.dropout > 0;
 
@@ -251,35 +60,37 @@ make_cells(struct dk_place_room *room, const struct dk_place *place, size_t t, s
     if (any == 0)
         return 0;
     for (size_t r = 0; r < rows; r++) {
-        query[r] = room->queries + (first + r) * problem->dim;
-        d_out[r] = room->d_out + (first + r) * problem->width;
+        query[r] = room->queries + (first + r) * dim;
+        d_out[r] = room->d_out + (first + r) * width;
         if (biased)
             dk_visible_bias(&place->visible, row + r, key, count, bias[r]);
         if (drops)
-            stay[r] = dk_visible_stay(&place->visible, kernels, dropout, row + r, key);
+            stay[r] = dk_visible_stay(&place->visible, place->gradient->kernels, dropout, row + r,
+                                      key);
     }
     const size_t seen = 64 - (size_t)__builtin_clzll(any), cols = dk_round_up(seen, 16);
-    (void)kernels->gradient->tile_f32(&(struct dk_tile_f32){
+    (void)kernels->tile(&(struct dk_tile_f32){
         .row = query,
         .rows = rows,
-        .dim = problem->dim,
+        .dim = dim,
         .cols = cols,
-        .panel = room->key_panels + panel * problem->dim,
+        .panel = room->key_panels + panel * dim,
         .tile = score,
     });
-    (void)kernels->gradient->tile_f32(&(struct dk_tile_f32){
+    (void)kernels->tile(&(struct dk_tile_f32){
         .row = d_out,
         .rows = rows,
-        .dim = problem->width,
+        .dim = width,
         .cols = cols,
-        .panel = room->value_panels + panel * problem->width,
+        .panel = room->value_panels + panel * width,
         .tile = product,
     });
-    kernels->gradient->cells_f32(&(struct dk_gradient_cells){
+    kernels->cells(&(struct dk_gradient_cells){
         .rows = rows,
         .cols = cols,
         .score = (const float(*)[DK_PANEL])score,
         .product = (const float(*)[DK_PANEL])product,
+        .scale = (float)(problem->scale * DK_LOG2_E),
         .lse = room->lse + first,
         .delta = room->delta + first,
         .keep = cover == DK_COVER_SOME ? keep : NULL,
@@ -288,8 +99,10 @@ make_cells(struct dk_place_room *room, const struct dk_place *place, size_t t, s
         .bias = biased ? (const float(*)[DK_PANEL])bias : NULL,
         .softcap = (float)(problem->options.softcap * DK_LOG2_E),
         .uncapped = place->wanted.bias,
-        .weight = room->weight + first,
-        .gradient = room->gradient + first,
+        .weight = room->weight + first / per,
+        .gradient = room->gradient + first / per,
+        .across = room->across + first,
+        .exact = place->wanted.bias ? room->exact + first : NULL,
     });
     return seen;
 }
@@ -301,9 +114,10 @@ make_cells(struct dk_place_room *room, const struct dk_place *place, size_t t, s
 /* gradient rows of the panel's keys += sums over the rows of the tiles that see some of them */
 static void
 sum_down(const struct dk_place *place, const size_t seen[TILES_MAX],
-         const float (*cell)[DK_GRADIENT_STRIDE], const float *row, size_t width, float factor,
-         float *const output[DK_PANEL], size_t count)
+         const float (*cell)[DK_GRADIENT_STRIDE], const struct dk_place_words *words, size_t width,
+         float factor, float *const output[DK_PANEL], size_t count)
 {
+    const size_t per = dk_place_per_word(place->gradient);
     const size_t tiles = (place->rows + TILE - 1) / TILE;
 
     for (size_t c = 0; c < count; c += TILE) {
@@ -313,19 +127,47 @@ sum_down(const struct dk_place *place, const size_t seen[TILES_MAX],
                 t++;
             if (t == first)
                 continue;
-            place->gradient->kernels->gradient->sum_f32(&(struct dk_gradient_sum){
+            const size_t rows = dk_min(t * TILE, place->rows) - first * TILE;
+            place->gradient->words->sum(&(struct dk_gradient_sum){
                 .down = true,
-                .weight = &cell[first * TILE][c],
+                .weight = &cell[first * TILE / per][c],
                 .rows = dk_min(TILE, count - c),
-                .count = dk_min(t * TILE, place->rows) - first * TILE,
-                .value = row + first * TILE * width,
-                .value_stride = width,
+                .count = (rows + per - 1) / per,
+                .value = words->row + first * TILE / per * words->stride,
+                .value_stride = words->stride,
                 .width = width,
                 .factor = factor,
                 .output = output + c,
             });
         }
     }
+}
+
+/* Cell (r, c) of those for "down". */
+static float
+cell_at(const struct dk_place *place, const float (*cell)[DK_GRADIENT_STRIDE], size_t r, size_t c)
+{
+    uint32_t bits;
+    float number;
+
+    if (!place->gradient->words->pairs)
+        return cell[r][c];
+    memcpy(&bits, &cell[r / 2][c], sizeof bits);
+    bits = r % 2 == 0 ? bits << 16 : bits & 0xffff0000;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+/* Row r of 'queries' or 'd_out' of a room, as floats. */
+static const float *
+row_at(const struct dk_place_room *room, const struct dk_place *place, const float *rows, size_t r,
+       size_t width)
+{
+    if (!place->gradient->words->pairs)
+        return rows + r * width;
+    dk_source_widen(place->gradient->kernels, DOTK_STORE_BF16, rows + r * ((width + 1) / 2), width,
+                    room->wide);
+    return room->wide;
 }
 
 /* output += factor * cell * row, for the pair of a row that is not finite */
@@ -343,7 +185,8 @@ key_sum(const struct dk_place *place, const void *array, const dotk_layout *layo
 {
     if (sums != NULL)
         return sums + (key - place->key) * width;
-    return (float *)(void *)element(place->gradient->problem, array, key_at(place, layout, key));
+    return (float *)(void *)dk_place_element(place->gradient->problem, array,
+                                             dk_place_key(place, layout, key));
 }
 
 static float *
@@ -353,9 +196,10 @@ query_sum(const struct dk_place *place, size_t row)
 
     if (place->sums.queries != NULL)
         return place->sums.queries + (row - place->row) * problem->dim;
-    return (float *)(void *)element(problem, place->gradient->d_q,
-                                    dk_attention_row(problem, &problem->options.query,
-                                                     &place->visible.entry, place->key_head, row));
+    return (float *)(void *)dk_place_element(problem, place->gradient->d_q,
+                                             dk_attention_row(problem, &problem->options.query,
+                                                              &place->visible.entry,
+                                                              place->key_head, row));
 }
 
 static void
@@ -365,19 +209,22 @@ sum_keys(const struct dk_place_room *room, const struct dk_place *place,
     const struct dk_gradient *const gradient = place->gradient;
     const struct dk_attention *const problem = gradient->problem;
     const size_t dim = problem->dim, width = problem->width;
-    const float ln_2 = (float)DK_LN_2; /* queries are multiplied by scale * log2(e) */
+    /* queries are multiplied by scale * log2(e), or by nothing */
+    const double factor = gradient->words->pairs ? problem->scale : DK_LN_2;
     const struct {
         void *array;
         const dotk_layout *layout;
         float *sums;
         size_t width;
-        const float *row, *clean;
+        const float *row;
+        const struct dk_place_words *words;
         const float (*cell)[DK_GRADIENT_STRIDE];
         float factor;
     } of[2] = {{gradient->d_v, &problem->options.value, place->sums.values, width, room->d_out,
-                room->clean_d_out, (const float(*)[DK_GRADIENT_STRIDE])room->weight, 1},
+                &room->d_out_sums, (const float(*)[DK_GRADIENT_STRIDE])room->weight, 1},
                {gradient->d_k, &problem->options.key, place->sums.keys, dim, room->queries,
-                room->clean_queries, (const float(*)[DK_GRADIENT_STRIDE])room->gradient, ln_2}};
+                &room->query_sums, (const float(*)[DK_GRADIENT_STRIDE])room->gradient,
+                (float)factor}};
 
     for (size_t i = 0; i < 2; i++) {
         float *output[DK_PANEL];
@@ -385,14 +232,41 @@ sum_keys(const struct dk_place_room *room, const struct dk_place *place,
             continue;
         for (size_t c = 0; c < count; c++)
             output[c] = key_sum(place, of[i].array, of[i].layout, of[i].sums, of[i].width, key + c);
-        sum_down(place, seen, of[i].cell, room->any_bad ? of[i].clean : of[i].row, of[i].width,
-                 of[i].factor, output, count);
+        sum_down(place, seen, of[i].cell, of[i].words, of[i].width, of[i].factor, output, count);
         for (size_t r = 0; room->any_bad && r < place->rows; r++) {
-            for (size_t c = 0; room->bad[r] && c < count; c++) {
+            if (!room->bad[r] || seen[r / TILE] == 0)
+                continue;
+            const float *const row = row_at(room, place, of[i].row, r, of[i].width);
+            for (size_t c = 0; c < count; c++) {
                 if ((room->keep[r] >> c & 1) != 0)
-                    add_pair(of[i].cell[r][c], of[i].row + r * of[i].width, of[i].width,
-                             of[i].factor, output[c]);
+                    add_pair(cell_at(place, of[i].cell, r, c), row, of[i].width, of[i].factor,
+                             output[c]);
             }
+        }
+    }
+}
+
+/* dQ of tile t += the pairs of keys that are not finite, which are zeros in the sum. */
+static void
+add_bad_keys(const struct dk_place_room *room, const struct dk_place *place, size_t t, size_t key,
+             size_t count, float *const output[TILE])
+{
+    const struct dk_attention *const problem = place->gradient->problem;
+    const uint64_t bad = room->bad_keys[(key - place->key) / DK_PANEL];
+    const size_t first = t * TILE, rows = dk_min(TILE, place->rows - first);
+
+    for (size_t c = 0; c < count; c++) {
+        if ((bad >> c & 1) == 0)
+            continue;
+        dk_source_widen(place->gradient->kernels, problem->options.store,
+                        dk_place_element(problem, problem->k,
+                                         dk_place_key(place, &problem->options.key, key + c)),
+                        problem->dim, room->wide);
+        for (size_t r = 0; r < rows; r++) {
+            if ((room->keep[first + r] >> c & 1) != 0)
+                add_pair(cell_at(place, (const float(*)[DK_GRADIENT_STRIDE])room->gradient,
+                                 first + r, c),
+                         room->wide, problem->dim, (float)problem->scale, output[r]);
         }
     }
 }
@@ -402,10 +276,7 @@ sum_queries(const struct dk_place_room *room, const struct dk_place *place,
             const size_t seen[TILES_MAX], size_t key, size_t count)
 {
     const struct dk_attention *const problem = place->gradient->problem;
-    const struct key_rows raw = raw_keys(room, place);
-    const size_t dim = problem->dim, panel = key - place->key;
-    const uint64_t bad = room->bad_keys[panel / DK_PANEL];
-    const float scale = (float)problem->scale;
+    const size_t per = dk_place_per_word(place->gradient), panel = key - place->key;
 
     for (size_t t = 0; t * TILE < place->rows; t++) {
         const size_t first = t * TILE, rows = dk_min(TILE, place->rows - first);
@@ -414,23 +285,18 @@ sum_queries(const struct dk_place_room *room, const struct dk_place *place,
             continue;
         for (size_t r = 0; r < rows; r++)
             output[r] = query_sum(place, place->row + first + r);
-        place->gradient->kernels->gradient->sum_f32(&(struct dk_gradient_sum){
-            .weight = room->gradient[first],
+        place->gradient->words->sum(&(struct dk_gradient_sum){
+            .weight = room->across[first],
             .rows = rows,
-            .count = seen[t],
-            .value = bad != 0 ? room->clean_keys + panel * dim : raw.row + panel * raw.stride,
-            .value_stride = bad != 0 ? dim : raw.stride,
-            .width = dim,
-            .factor = scale,
+            .count = (seen[t] + per - 1) / per,
+            .value = room->key_sums.row + panel / per * room->key_sums.stride,
+            .value_stride = room->key_sums.stride,
+            .width = problem->dim,
+            .factor = (float)problem->scale,
             .output = output,
         });
-        for (size_t c = 0; bad != 0 && c < count; c++) {
-            for (size_t r = 0; (bad >> c & 1) != 0 && r < rows; r++) {
-                if ((room->keep[first + r] >> c & 1) != 0)
-                    add_pair(room->gradient[first + r][c], raw.row + (panel + c) * raw.stride, dim,
-                             scale, output[r]);
-            }
-        }
+        if (room->bad_keys[panel / DK_PANEL] != 0)
+            add_bad_keys(room, place, t, key, count, output);
     }
 }
 
@@ -450,7 +316,7 @@ sum_bias(const struct dk_place_room *room, const struct dk_place *place,
         float *const bias = place->gradient->d_bias + at + entry->key + key;
         const bool last = r + 1 == place->rows || layout->row != 0 || layout->head != 0;
         for (size_t c = 0; c < columns; c++)
-            sum[c] += (room->keep[r] >> c & 1) != 0 ? room->gradient[r][c] : 0;
+            sum[c] += (room->keep[r] >> c & 1) != 0 ? room->exact[r][c] : 0;
         for (size_t c = 0; last && c < DK_PANEL; c++) {
             if (sum[c] != 0)
                 bias[c] += sum[c];
@@ -483,8 +349,8 @@ dk_place_work(const struct dk_place *place, struct dk_place_room *room)
 
     if (!is_seen(place))
         return;
-    load_keys(room, place);
-    load_rows(room, place);
+    dk_place_load_keys(room, place);
+    dk_place_load_rows(room, place);
     for (size_t first = 0; first < place->keys; first += DK_PANEL) {
         const size_t key = place->key + first, count = dk_min(DK_PANEL, place->keys - first);
         size_t seen[TILES_MAX];
@@ -533,8 +399,8 @@ dk_place_begin(const struct dk_place *place)
             memset(key_sum(place, of[i].array, of[i].layout, of[i].sums, of[i].width, key), 0,
                    of[i].width * sizeof(float));
         for (size_t key = end; of[i].array != NULL && last && key < all; key++)
-            memset(element(problem, of[i].array, key_at(place, of[i].layout, key)), 0,
-                   of[i].width * dk_attention_size(problem));
+            memset(dk_place_element(problem, of[i].array, dk_place_key(place, of[i].layout, key)),
+                   0, of[i].width * dk_attention_size(problem));
     }
     for (size_t r = 0; place->wanted.queries && place->key == 0 && r < place->rows; r++)
         memset(query_sum(place, place->row + r), 0, problem->dim * sizeof(float));
@@ -560,17 +426,17 @@ dk_place_end(const struct dk_place *place)
         const size_t key = place->key + j;
         if (gradient->d_k != NULL)
             narrow(place->sums.keys + j * problem->dim, problem->dim,
-                   (uint16_t *)(void *)element(problem, gradient->d_k,
-                                               key_at(place, &options->key, key)));
+                   (uint16_t *)(void *)dk_place_element(problem, gradient->d_k,
+                                                        dk_place_key(place, &options->key, key)));
         if (gradient->d_v != NULL)
             narrow(place->sums.values + j * problem->width, problem->width,
-                   (uint16_t *)(void *)element(problem, gradient->d_v,
-                                               key_at(place, &options->value, key)));
+                   (uint16_t *)(void *)dk_place_element(problem, gradient->d_v,
+                                                        dk_place_key(place, &options->value, key)));
     }
     for (size_t r = 0; place->wanted.queries && last_keys && r < place->rows; r++) {
         const size_t at = dk_attention_row(problem, &options->query, entry, place->key_head,
                                            place->row + r);
         narrow(place->sums.queries + r * problem->dim, problem->dim,
-               (uint16_t *)(void *)element(problem, gradient->d_q, at));
+               (uint16_t *)(void *)dk_place_element(problem, gradient->d_q, at));
     }
 }

@@ -26,24 +26,38 @@ struct dk_place_wanted {
     bool queries, keys, bias;
 };
 
-/* What one thread works in. */
+/* Rows as sums read them, in words: those of pairs have two rows each. */
+struct dk_place_words {
+    const float *row;
+    size_t stride;
+};
+
+/*
+ * What one thread works in. Words are those of gradient->words. Of rows and keys that are not
+ * finite, sums have zeros.
+ */
 struct dk_place_room {
     size_t entry, key_head, key; /* whose keys are here; entry SIZE_MAX: nobody's */
     float *key_panels, *value_panels;
-    float *keys;       /* (keys, dim), widened; NULL where keys are f32           */
-    float *values;     /* (64, width), widened; NULL where values are f32         */
-    float *clean_keys; /* (keys, dim), with zeros for keys that are not finite    */
+    float *keys;       /* floats: (keys, dim), widened, NULL where keys are f32; pairs: of keys */
+    float *values;     /* (64, width), widened; NULL where values are f32, or pairs             */
+    float *clean_keys; /* floats: (keys, dim), for sums                                         */
+    struct dk_place_words key_sums;
     uint64_t bad_keys[DK_PLACE_KEYS / DK_PANEL];
-    float *queries, *d_out;             /* (rows, dim), multiplied; (rows, width)           */
-    float *clean_queries, *clean_d_out; /* with zeros for rows that are not finite */
+    float *queries, *d_out;             /* (rows, words) for tiles; floats of queries multiplied */
+    float *other_queries, *other_d_out; /* for sums: floats where some are not finite, or pairs */
+    struct dk_place_words query_sums, d_out_sums;
     float lse[DK_PLACE_ROWS], delta[DK_PLACE_ROWS]; /* lse in base 2 */
     bool bad[DK_PLACE_ROWS], any_bad; /* rows of queries or d_out that are not finite */
-    float (*weight)[DK_GRADIENT_STRIDE], (*gradient)[DK_GRADIENT_STRIDE]; /* (rows) */
-    uint64_t keep[DK_PLACE_ROWS]; /* pairs of the panel that count */
+    float (*weight)[DK_GRADIENT_STRIDE], (*gradient)[DK_GRADIENT_STRIDE]; /* for "down"         */
+    float (*across)[DK_GRADIENT_STRIDE]; /* of gradients: (rows), with floats the same          */
+    float (*exact)[DK_GRADIENT_STRIDE];  /* (rows), for the gradient of a bias, or NULL         */
+    uint64_t keep[DK_PLACE_ROWS];        /* pairs of the panel that count                       */
+    float *wide;                         /* pairs: a row, widened                               */
 };
 
 /* False: out of memory. */
-bool dk_place_alloc(struct dk_call *call, const struct dk_attention *problem,
+bool dk_place_alloc(struct dk_call *call, const struct dk_gradient *gradient,
                     struct dk_place_room *room);
 
 /* Gradients of halves before they are narrowed; NULL where they are f32. */
@@ -61,6 +75,10 @@ struct dk_place {
     struct dk_place_sums sums; /* of rows from 'row' on, and of keys from 'key' on */
 };
 
+/* Makes keys and values of the place ready, unless they are; and its rows. */
+void dk_place_load_keys(struct dk_place_room *room, const struct dk_place *place);
+void dk_place_load_rows(struct dk_place_room *room, const struct dk_place *place);
+
 void dk_place_begin(const struct dk_place *place);
 void dk_place_work(const struct dk_place *place, struct dk_place_room *room);
 void dk_place_end(const struct dk_place *place);
@@ -70,6 +88,30 @@ static inline bool
 dk_place_is_half(const struct dk_attention *problem)
 {
     return problem->options.store != DOTK_STORE_F32;
+}
+
+/* How many numbers of a row, or rows of a sum, are a word. */
+static inline size_t
+dk_place_per_word(const struct dk_gradient *gradient)
+{
+    return gradient->words->pairs ? 2 : 1;
+}
+
+/* The address of element 'at' of an array of halves or f32. */
+static inline char *
+dk_place_element(const struct dk_attention *problem, const void *array, size_t at)
+{
+    return (char *)(uintptr_t)array + at * dk_attention_size(problem);
+}
+
+/* Where the row of key 'key' of the entry begins, in numbers. */
+static inline size_t
+dk_place_key(const struct dk_place *place, const dotk_layout *layout, size_t key)
+{
+    const struct dk_attend_entry *const entry = &place->visible.entry;
+
+    return dk_attention_head(layout, entry->batch, place->key_head) +
+           (entry->key + key) * layout->row;
 }
 
 #endif /* DOTK_ATTENTION_PLACE_H */

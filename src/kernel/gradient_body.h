@@ -11,9 +11,14 @@
  *     vec_keep(bits, c, x)      x where bit c + lane of bits is set, else 0
  *     vec_prefetch(from)        into L1; 'from' need not exist
  *
- * then includes this file. Methods and contracts: gradient.h.
+ * and, where words are not floats, SUM_WORDS(x, line, sum): sum += x times line, x a word in all
+ * lanes; then includes this file. Methods and contracts: gradient.h.
  */
 #include "kernel/kernel.h"
+
+#ifndef SUM_WORDS
+#define SUM_WORDS(x, line, sum) ((sum) = vec_fma(x, line, sum))
+#endif
 
 enum { ROWS = DK_GRADIENT_ROWS, STRIDE = DK_GRADIENT_STRIDE, AHEAD_STEPS = 8 };
 
@@ -59,40 +64,60 @@ cap_score(vec s, float cap, float inverse)
     return vec_above(size, limit, vec_with_sign(vec_sub(vec_set(cap), missing), x), small);
 }
 
-/* 'plain', a constant at every call: nothing but products, lse and delta. */
+struct cell {
+    vec weight, gradient;
+};
+
+/* Cells c .. of row r. 'plain', a constant at every call: nothing but products, lse and delta. */
+VEC_FN struct cell
+cells_at(const bool plain, const bool scaled, const struct dk_gradient_cells *args, size_t r,
+         size_t c)
+{
+    const bool capped = !plain && args->softcap != 0;
+    const float inverse = capped ? 1 / args->softcap : 0;
+    vec s = vec_load(&args->score[r][c]), d = vec_load(&args->product[r][c]);
+    vec slope = vec_set(1.0f);
+
+    if (scaled)
+        s = vec_mul(s, vec_set(args->scale));
+    if (capped) {
+        s = cap_score(s, args->softcap, inverse);
+        const vec tanh = vec_mul(s, vec_set(inverse));
+        slope = vec_fnma(tanh, tanh, slope);
+    }
+    if (!plain && args->bias != NULL)
+        s = vec_add(s, vec_load(&args->bias[r][c]));
+    const vec p = exp2_of(vec_sub(s, vec_set(args->lse[r])));
+    vec weight = p;
+    if (!plain && args->stay != NULL) {
+        weight = vec_keep(args->stay[r], c, vec_mul(p, vec_set(args->boost)));
+        d = vec_keep(args->stay[r], c, vec_mul(d, vec_set(args->boost)));
+    }
+    vec gradient = vec_mul(p, vec_sub(d, vec_set(args->delta[r])));
+    if (capped && !args->uncapped)
+        gradient = vec_mul(gradient, slope);
+    if (!plain && args->keep != NULL) {
+        weight = vec_keep(args->keep[r], c, weight);
+        gradient = vec_keep(args->keep[r], c, gradient);
+    }
+    return (struct cell){weight, gradient};
+}
+
+VEC_FN bool
+is_plain(const struct dk_gradient_cells *args)
+{
+    return args->keep == NULL && args->stay == NULL && args->bias == NULL && args->softcap == 0;
+}
+
 VEC_FN void
 cells_row(const bool plain, const struct dk_gradient_cells *args, size_t r)
 {
-    const vec lse = vec_set(args->lse[r]), delta = vec_set(args->delta[r]);
-    const bool capped = !plain && args->softcap != 0;
-    const float inverse = capped ? 1 / args->softcap : 0;
     size_t c = 0;
 
     for (; c < args->cols; c += VEC_LANES) {
-        vec s = vec_load(&args->score[r][c]), d = vec_load(&args->product[r][c]);
-        vec slope = vec_set(1.0f);
-        if (capped) {
-            s = cap_score(s, args->softcap, inverse);
-            const vec tanh = vec_mul(s, vec_set(inverse));
-            slope = vec_fnma(tanh, tanh, slope);
-        }
-        if (!plain && args->bias != NULL)
-            s = vec_add(s, vec_load(&args->bias[r][c]));
-        const vec p = exp2_of(vec_sub(s, lse));
-        vec weight = p;
-        if (!plain && args->stay != NULL) {
-            weight = vec_keep(args->stay[r], c, vec_mul(p, vec_set(args->boost)));
-            d = vec_keep(args->stay[r], c, vec_mul(d, vec_set(args->boost)));
-        }
-        vec gradient = vec_mul(p, vec_sub(d, delta));
-        if (capped && !args->uncapped)
-            gradient = vec_mul(gradient, slope);
-        if (!plain && args->keep != NULL) {
-            weight = vec_keep(args->keep[r], c, weight);
-            gradient = vec_keep(args->keep[r], c, gradient);
-        }
-        vec_store(&args->weight[r][c], weight);
-        vec_store(&args->gradient[r][c], gradient);
+        const struct cell cell = cells_at(plain, false, args, r, c);
+        vec_store(&args->weight[r][c], cell.weight);
+        vec_store(&args->gradient[r][c], cell.gradient);
     }
     for (; c < DK_PANEL; c += VEC_LANES) {
         vec_store(&args->weight[r][c], vec_set(0));
@@ -103,7 +128,7 @@ cells_row(const bool plain, const struct dk_gradient_cells *args, size_t r)
 VEC_FN void
 cells_rows(const struct dk_gradient_cells *args)
 {
-    if (args->keep == NULL && args->stay == NULL && args->bias == NULL && args->softcap == 0) {
+    if (is_plain(args)) {
         for (size_t r = 0; r < args->rows; r++)
             cells_row(true, args, r);
     } else {
@@ -148,7 +173,7 @@ sum_columns(const size_t rows, const size_t vecs, const bool down,
             const vec x = vec_set(weight[down ? r : r * STRIDE]);
             DK_UNROLL
             for (size_t v = 0; v < vecs; v++)
-                sum[r][v] = vec_fma(x, line[v], sum[r][v]);
+                SUM_WORDS(x, line[v], sum[r][v]);
         }
         value += stride;
         weight += down ? STRIDE : 1;

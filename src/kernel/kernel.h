@@ -209,6 +209,7 @@ struct dk_kernels {
     const struct dk_pairs_kernels *pairs;
     dk_dropout_fn *dropout;
     const struct dk_gradient_kernels *gradient;
+    const struct dk_gradient_kernels *gradient_bf16; /* of pairs; else those of f32 */
     dk_bias_act_f32_fn *bias_act_f32;
     dk_linear_f32_fn *linear_f32;
     dk_exp_f32_fn *exp_f32;

@@ -68,8 +68,9 @@ dk_gradient_sum_f32_avx2(const struct dk_gradient_sum *args)
 
 const struct dk_gradient_kernels dk_gradient_avx2 = {
     .name = "gradient_avx2",
-    .tile_f32 = dk_tile_dot_f32_avx2,
-    .cells_f32 = dk_gradient_cells_f32_avx2,
-    .sum_f32 = dk_gradient_sum_f32_avx2,
+    .pairs = false,
+    .tile = dk_tile_dot_f32_avx2,
+    .cells = dk_gradient_cells_f32_avx2,
+    .sum = dk_gradient_sum_f32_avx2,
     .flop_per_ms = 5e7,
 };

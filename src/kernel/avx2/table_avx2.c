@@ -28,6 +28,7 @@ const struct dk_kernels dk_kernels_avx2 = {
     .pairs = &dk_pairs_portable,
     .dropout = dk_dropout_avx2,
     .gradient = &dk_gradient_avx2,
+    .gradient_bf16 = &dk_gradient_avx2,
     .bias_act_f32 = dk_bias_act_f32_avx2,
     .linear_f32 = dk_linear_f32_avx2,
     .exp_f32 = dk_exp_f32_avx2,

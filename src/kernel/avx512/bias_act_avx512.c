@@ -1,6 +1,6 @@
 /* bias_act_avx512.c - bias and activation for AVX-512; method: bias_act.h */
 #include "kernel/avx512/kernels_avx512.h"
-#include "kernel/avx512/vec_avx512.h"
+#include "kernel/vec_avx512_body.h"
 
 #include "kernel/bias_act_body.h"
 

@@ -1,6 +1,6 @@
 /* linear_avx512.c - linear attention for AVX-512; what the kernels do: linear.h */
 #include "kernel/avx512/kernels_avx512.h"
-#include "kernel/avx512/vec_avx512.h"
+#include "kernel/vec_avx512_body.h"
 
 #include "kernel/linear_body.h"
 

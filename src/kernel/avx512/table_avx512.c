@@ -10,5 +10,6 @@ const struct dk_kernels dk_kernels_avx512 = {
     .screen_i4 = dk_screen_i4_avx2,
     .screen_i4_name = "screen_i4_avx2",
     .softmax_v_bf16 = &dk_softmax_v_avx512,
+    .gradient_bf16 = &dk_gradient_avx512,
     .yardstick = &dk_yardstick_avx512,
 };

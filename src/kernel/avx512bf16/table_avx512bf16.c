@@ -1,4 +1,5 @@
-/* table_avx512bf16.c - the avx512vnni column with attention over bf16 of its own */
+/* table_avx512bf16.c - the avx512vnni column with attention over bf16 and its gradients of its own
+ */
 #include "kernel/avx2/kernels_avx2.h"
 #include "kernel/avx512/kernels_avx512.h"
 #include "kernel/avx512bf16/kernels_avx512bf16.h"
@@ -16,5 +17,6 @@ const struct dk_kernels dk_kernels_avx512bf16 = {
     DK_AVX512_LINES,
     DK_AVX512VNNI_LINES,
     .softmax_v_bf16 = &dk_softmax_v_avx512bf16,
+    .gradient_bf16 = &dk_gradient_avx512bf16,
     .yardstick = &yardstick,
 };

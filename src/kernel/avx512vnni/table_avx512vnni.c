@@ -8,5 +8,6 @@ const struct dk_kernels dk_kernels_avx512vnni = {
     DK_AVX512_LINES,
     DK_AVX512VNNI_LINES,
     .softmax_v_bf16 = &dk_softmax_v_avx512,
+    .gradient_bf16 = &dk_gradient_avx512,
     .yardstick = &dk_yardstick_avx512,
 };

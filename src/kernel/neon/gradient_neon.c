@@ -59,8 +59,9 @@ dk_gradient_sum_f32_neon(const struct dk_gradient_sum *args)
 
 const struct dk_gradient_kernels dk_gradient_neon = {
     .name = "gradient_neon",
-    .tile_f32 = dk_tile_dot_f32_neon,
-    .cells_f32 = dk_gradient_cells_f32_neon,
-    .sum_f32 = dk_gradient_sum_f32_neon,
+    .pairs = false,
+    .tile = dk_tile_dot_f32_neon,
+    .cells = dk_gradient_cells_f32_neon,
+    .sum = dk_gradient_sum_f32_neon,
     .flop_per_ms = 3e7,
 };

@@ -103,8 +103,9 @@ dk_gradient_sum_f32_portable(const struct dk_gradient_sum *args)
 
 const struct dk_gradient_kernels dk_gradient_portable = {
     .name = "gradient_portable",
-    .tile_f32 = dk_gradient_tile_f32_portable,
-    .cells_f32 = dk_gradient_cells_f32_portable,
-    .sum_f32 = dk_gradient_sum_f32_portable,
+    .pairs = false,
+    .tile = dk_gradient_tile_f32_portable,
+    .cells = dk_gradient_cells_f32_portable,
+    .sum = dk_gradient_sum_f32_portable,
     .flop_per_ms = 1e7,
 };

@@ -29,6 +29,7 @@ const struct dk_kernels dk_kernels_portable = {
     .pairs = &dk_pairs_portable,
     .dropout = dk_dropout_portable,
     .gradient = &dk_gradient_portable,
+    .gradient_bf16 = &dk_gradient_portable,
     .bias_act_f32 = dk_bias_act_f32_portable,
     .linear_f32 = dk_linear_f32_portable,
     .exp_f32 = dk_exp_f32_portable,

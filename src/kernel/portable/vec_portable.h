@@ -1,8 +1,8 @@
 /*
  * vec_portable.h - a vector of f32, for kernels whose body is written once
  *
- * Every <isa>/vec_<isa>.h defines VEC_TARGET (the function attribute), VEC_FN (what goes before an
- * inline function's type), VEC_LANES, and a type 'vec' of that many f32 with
+ * Every vec_<isa>.h and vec_avx512_body.h defines VEC_TARGET (the function attribute), VEC_FN (what
+ * goes before an inline function's type), VEC_LANES, and a type 'vec' of that many f32 with
  *
  *     vec_load vec_store vec_store_first      64-byte aligned; any alignment; the first n lanes
  *     vec_set vec_add vec_sub vec_mul vec_div

@@ -1,6 +1,7 @@
-/* vec_avx512.h - a vector of f32 for AVX-512; what the operations mean: portable/vec_portable.h */
-#ifndef DOTK_KERNEL_VEC_AVX512_H
-#define DOTK_KERNEL_VEC_AVX512_H
+/* vec_avx512_body.h - a vector of f32 for AVX-512; what the operations mean:
+ * portable/vec_portable.h */
+#ifndef DOTK_KERNEL_VEC_AVX512_BODY_H
+#define DOTK_KERNEL_VEC_AVX512_BODY_H
 
 #include <immintrin.h>
 
@@ -109,4 +110,4 @@ vec_shift_to_power(vec a, unsigned bias)
     return _mm512_castsi512_ps(_mm512_add_epi32(shifted, _mm512_set1_epi32((int)bias)));
 }
 
-#endif /* DOTK_KERNEL_VEC_AVX512_H */
+#endif /* DOTK_KERNEL_VEC_AVX512_BODY_H */
