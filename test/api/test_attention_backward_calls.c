@@ -3,6 +3,7 @@
  * that must be refused, memory, cancelling
  */
 #include "backward_reference.h"
+#include "calls.h"
 #include "contexts.h"
 
 static float *
@@ -540,18 +541,9 @@ run_task(dotk_context *context, const struct task *task)
 }
 
 static dotk_status
-backward_once(void *user)
+call_task(dotk_context *context, void *user)
 {
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
-
-    options.threads = 2;
-    dotk_status status = dotk_context_create(&options, &context);
-    if (status != DOTK_OK)
-        return status;
-    status = run_task(context, user);
-    dotk_context_destroy(context);
-    return status;
+    return run_task(context, user);
 }
 
 static struct task
@@ -588,7 +580,7 @@ test_allocation_failures(void **state)
         const size_t heads = kind < 2 ? 1 : 3;
         float *const bias = normals(1, 30 * 300);
         struct task task = make_task(heads, 30, 300, kind % 2 == 1, bias, sinks);
-        assert_true(test_alloc_fail_each(backward_once, &task) > 5);
+        assert_true(test_call_fail_each(call_task, &task) > 5);
         drop_task(&task);
         free(bias);
     }
@@ -600,32 +592,9 @@ test_warm_calls_allocate_nothing(void **state)
     (void)state;
     for (int kind = 0; kind < 4; kind++) {
         struct task task = make_task(kind < 2 ? 1 : 5, 300, 500, kind % 2 == 1, NULL, NULL);
-        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-        struct test_alloc alloc;
-        dotk_context *context;
-        test_alloc_install(&alloc);
-        options.threads = 2;
-        assert_ok(dotk_context_create(&options, &context));
-        assert_ok(run_task(context, &task));
-        assert_ok(run_task(context, &task));
-        const size_t before = alloc.requests;
-        for (int i = 0; i < 3; i++)
-            assert_ok(run_task(context, &task));
-        assert_int_equal(alloc.requests, before);
-        dotk_context_destroy(context);
-        test_alloc_remove();
+        test_call_warm(2, call_task, &task);
         drop_task(&task);
     }
-}
-
-static int
-cancel_at_third(void *user, uint64_t done, uint64_t total)
-{
-    int *const calls = user;
-
-    (void)done;
-    (void)total;
-    return ++*calls >= 3;
 }
 
 /* Of memory as of time: 32,768 queries and keys, in f32 and in halves, with every gradient. */
@@ -649,14 +618,9 @@ test_memory(void **state)
         g.v = arrays + 7 * floats_of;
         for (uint32_t threads = 1; threads <= 8; threads *= 2) {
             struct test_alloc alloc;
-            dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-            dotk_context *context;
             int calls = 2;
             test_alloc_install(&alloc);
-            options.threads = threads;
-            options.progress = cancel_at_third;
-            options.progress_user = &calls;
-            assert_ok(dotk_context_create(&options, &context));
+            dotk_context *const context = test_context(threads, test_cancel_at_third, &calls);
             assert_status(dotk_attention_backward(context, &p.shape, arrays, arrays + floats_of,
                                                   arrays + 2 * floats_of, &p.options,
                                                   arrays + 3 * floats_of, p.lse,
@@ -672,22 +636,6 @@ test_memory(void **state)
     }
 }
 
-struct watch {
-    uint64_t done, total, calls;
-};
-
-/* Steps never fall, and the total never changes. */
-static int
-watch_progress(void *user, uint64_t done, uint64_t total)
-{
-    struct watch *const watch = user;
-
-    assert_true(watch->calls == 0 || (done >= watch->done && total == watch->total));
-    assert_true(done <= total);
-    *watch = (struct watch){done, total, watch->calls + 1};
-    return 0;
-}
-
 static void
 test_progress(void **state)
 {
@@ -695,28 +643,12 @@ test_progress(void **state)
     for (uint32_t threads = 1; threads <= 2; threads++) {
         float *const bias = normals(1, 900 * 600);
         struct task task = make_task(3, 900, 600, threads == 2, bias, NULL);
-        struct watch watch = {0};
-        int calls = 0;
-        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-        dotk_context *context;
-        options.threads = threads;
-        options.progress = watch_progress;
-        options.progress_user = &watch;
-        assert_ok(dotk_context_create(&options, &context));
+        struct test_watch watch = {0};
+        dotk_context *const context = test_context(threads, test_follow, &watch);
         assert_ok(run_task(context, &task));
         assert_true(watch.calls > 2 && watch.done == watch.total);
         dotk_context_destroy(context);
-        options.progress = cancel_at_third;
-        options.progress_user = &calls;
-        assert_ok(dotk_context_create(&options, &context));
-        /* Only the calling thread reports, and the other one may have done the work before it. */
-        dotk_status status = DOTK_OK;
-        for (int turn = 0; turn < 100 && status == DOTK_OK; turn++) {
-            calls = 0;
-            status = run_task(context, &task);
-        }
-        assert_status(status, DOTK_CANCELLED);
-        dotk_context_destroy(context);
+        test_call_cancel(threads, call_task, &task);
         drop_task(&task);
         free(bias);
     }

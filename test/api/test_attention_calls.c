@@ -3,6 +3,7 @@
  * memory, cancelling
  */
 #include "attention_reference.h"
+#include "calls.h"
 #include "contexts.h"
 
 /* ------------------------------------------------------------------------- */
@@ -209,22 +210,20 @@ test_arguments(void **state)
 /* ------------------------------------------------------------------------- */
 
 static dotk_status
-forward_once(void *user)
+call_forward(dotk_context *context, void *user)
 {
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
+    return forward(context, user);
+}
 
-    options.threads = 2;
-    dotk_status status = dotk_context_create(&options, &context);
-    if (status != DOTK_OK)
-        return status;
-    status = forward(context, user);
-    if (status == DOTK_OK) {
-        const struct problem *const p = user;
-        status = dotk_attention_weights(context, &p->shape, p->q, p->k, NULL, 0, p->out);
-    }
-    dotk_context_destroy(context);
-    return status;
+static dotk_status
+call_both(dotk_context *context, void *user)
+{
+    const struct problem *const p = user;
+    const dotk_status status = forward(context, p);
+
+    return status == DOTK_OK
+               ? dotk_attention_weights(context, &p->shape, p->q, p->k, NULL, 0, p->out)
+               : status;
 }
 
 static void
@@ -237,7 +236,7 @@ test_allocation_failures(void **state)
         struct problem p = make(1, 1, 1, shapes[s][0], shapes[s][1], 8, 50);
         /* room for the weights, too */
         p.out = realloc(p.out, shapes[s][0] * shapes[s][1] * 50 * sizeof *p.out);
-        assert_true(test_alloc_fail_each(forward_once, &p) > 5);
+        assert_true(test_call_fail_each(call_both, &p) > 5);
         drop(&p);
     }
 }
@@ -250,30 +249,9 @@ test_warm_calls_allocate_nothing(void **state)
     (void)state;
     for (size_t s = 0; s < 3; s++) {
         struct problem p = make(1, 1, 1, shapes[s][0], shapes[s][1], 32, 32);
-        struct test_alloc alloc;
-        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-        dotk_context *context;
-        test_alloc_install(&alloc);
-        options.threads = 2;
-        assert_ok(dotk_context_create(&options, &context));
-        assert_ok(forward(context, &p));
-        const size_t cold = alloc.requests;
-        for (int i = 0; i < 3; i++)
-            assert_ok(forward(context, &p));
-        assert_int_equal(alloc.requests, cold);
-        dotk_context_destroy(context);
-        assert_int_equal(alloc.blocks, 0);
-        test_alloc_remove();
+        test_call_warm(1, call_forward, &p);
         drop(&p);
     }
-}
-
-static int
-cancel_at_third(void *user, uint64_t done, uint64_t total)
-{
-    (void)done;
-    (void)total;
-    return ++*(int *)user >= 3;
 }
 
 /* L = S = 32,768 with 12 heads, cancelled when all working memory is there. */
@@ -291,14 +269,9 @@ test_memory(void **state)
     p.lse = calloc((size_t)H * L, sizeof *p.lse);
     for (uint32_t threads = 1; threads <= 8; threads *= 2) {
         struct test_alloc alloc;
-        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-        dotk_context *context;
         int calls = 2;
         test_alloc_install(&alloc);
-        options.threads = threads;
-        options.progress = cancel_at_third;
-        options.progress_user = &calls;
-        assert_ok(dotk_context_create(&options, &context));
+        dotk_context *const context = test_context(threads, test_cancel_at_third, &calls);
         assert_status(forward(context, &p), DOTK_CANCELLED);
         dotk_context_destroy(context);
         test_alloc_remove();
@@ -314,43 +287,10 @@ test_cancel(void **state)
     (void)state;
     for (uint32_t threads = 1; threads <= 2; threads++) {
         struct problem p = make(1, 1, 4, 500, 600, 16, 16);
-        int calls = 0;
-        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-        dotk_context *context;
-        options.threads = threads;
-        options.progress = cancel_at_third;
-        options.progress_user = &calls;
-        assert_ok(dotk_context_create(&options, &context));
-        /* Only the calling thread reports, and the other one may have done the work before it. */
-        dotk_status status = DOTK_OK;
-        for (int turn = 0; turn < 100 && status == DOTK_OK; turn++) {
-            calls = 0;
-            status = forward(context, &p);
-        }
-        assert_status(status, DOTK_CANCELLED);
-        calls = -1000000;
-        assert_ok(forward(context, &p));
+        test_call_cancel(threads, call_forward, &p);
         check(&p, 50);
-        dotk_context_destroy(context);
         drop(&p);
     }
-}
-
-struct steady {
-    uint64_t done, total;
-    size_t calls, backwards;
-};
-
-static int
-follow(void *user, uint64_t done, uint64_t total)
-{
-    struct steady *const steady = user;
-
-    steady->backwards += steady->calls > 0 && (done < steady->done || total != steady->total);
-    steady->done = done;
-    steady->total = total;
-    steady->calls++;
-    return 0;
 }
 
 /* Chunks and their merging, stretch after stretch, are one count. */
@@ -358,18 +298,12 @@ static void
 test_progress_of_chunks(void **state)
 {
     struct problem p = make(4, 1, 7, 1, 300000, 16, 16);
-    struct steady steady = {0};
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
+    struct test_watch watch = {0};
+    dotk_context *const context = test_context(16, test_follow, &watch);
 
     (void)state;
-    options.threads = 16;
-    options.progress = follow;
-    options.progress_user = &steady;
-    assert_ok(dotk_context_create(&options, &context));
     assert_ok(forward(context, &p));
-    assert_true(steady.calls > 1);
-    assert_int_equal(steady.backwards, 0);
+    assert_true(watch.calls > 1 && watch.done == watch.total);
     dotk_context_destroy(context);
     drop(&p);
 }

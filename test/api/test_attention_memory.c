@@ -3,6 +3,7 @@
  * it takes, and that it survives without
  */
 #include "attention_reference.h"
+#include "calls.h"
 #include "contexts.h"
 
 /* ------------------------------------------------------------------------- */
@@ -335,27 +336,6 @@ drop_arrays(struct arrays *a)
     free(a->scales);
 }
 
-static int
-cancel_at_third(void *user, uint64_t done, uint64_t total)
-{
-    (void)done;
-    (void)total;
-    return ++*(int *)user >= 3;
-}
-
-static dotk_context *
-make_context(uint32_t threads, dotk_progress *progress, void *user)
-{
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
-
-    options.threads = threads;
-    options.progress = progress;
-    options.progress_user = user;
-    assert_ok(dotk_context_create(&options, &context));
-    return context;
-}
-
 /* L = S = 32,768, cancelled when all working memory is there. */
 static void
 test_memory(void **state)
@@ -370,7 +350,7 @@ test_memory(void **state)
         int calls = 2;
         make_form(&f, n / 4, L, L, L, D, a.mask, a.bias, a.scales);
         test_alloc_install(&alloc);
-        dotk_context *const context = make_context(1u << n % 4, cancel_at_third, &calls);
+        dotk_context *const context = test_context(1u << n % 4, test_cancel_at_third, &calls);
         const dotk_status status = dotk_attention_forward(context, &f.shape, a.q, a.k, a.v,
                                                           &f.options, a.out, a.lse);
         dotk_context_destroy(context);
@@ -399,7 +379,7 @@ test_memory_of_weights(void **state)
         struct form f;
         make_form(&f, form, L, S, S, D, a.mask, a.bias, a.scales);
         test_alloc_install(&alloc);
-        dotk_context *const context = make_context(2, NULL, NULL);
+        dotk_context *const context = test_context(2, NULL, NULL);
         const dotk_status status = dotk_attention_weights(context, &f.shape, a.q, a.k, &f.options,
                                                           1, weights);
         dotk_context_destroy(context);
@@ -418,29 +398,32 @@ struct attempt {
     float *weights;
 };
 
-/* A context, and every function that works on it. */
 static dotk_status
-try_all(void *user)
+call_forward(dotk_context *context, void *user)
 {
     const struct attempt *const attempt = user;
     const struct form *const f = &attempt->f;
     const struct arrays *const a = &attempt->a;
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
 
-    options.threads = 2;
-    dotk_status status = dotk_context_create(&options, &context);
-    if (status != DOTK_OK)
-        return status;
-    status = dotk_attention_forward(context, &f->shape, a->q, a->k, a->v, &f->options, a->out,
-                                    a->lse);
+    return dotk_attention_forward(context, &f->shape, a->q, a->k, a->v, &f->options, a->out,
+                                  a->lse);
+}
+
+/* Every function that works on a context. */
+static dotk_status
+call_all(dotk_context *context, void *user)
+{
+    const struct attempt *const attempt = user;
+    const struct form *const f = &attempt->f;
+    const struct arrays *const a = &attempt->a;
+    dotk_status status = call_forward(context, user);
+
     for (int32_t average = 0; average < 2 && status == DOTK_OK; average++)
         status = dotk_attention_weights(context, &f->shape, a->q, a->k, &f->options, average,
                                         attempt->weights);
     if (status == DOTK_OK)
         status = dotk_attention_scores(context, &f->shape, a->q, a->k, &f->options,
                                        DOTK_STAGE_MASKED, attempt->weights);
-    dotk_context_destroy(context);
     return status;
 }
 
@@ -454,7 +437,7 @@ test_allocation_failures(void **state)
         const size_t L = shapes[n % 2][0], S = shapes[n % 2][1], D = 40;
         struct attempt attempt = {.a = make_arrays(L, S, D), .weights = floats(HEADS * L * S)};
         make_form(&attempt.f, n / 2, L, S, S, D, attempt.a.mask, attempt.a.bias, attempt.a.scales);
-        assert_true(test_alloc_fail_each(try_all, &attempt) > 5);
+        assert_true(test_call_fail_each(call_all, &attempt) > 5);
         drop_form(&attempt.f);
         drop_arrays(&attempt.a);
         free(attempt.weights);
@@ -469,23 +452,11 @@ test_warm_calls_allocate_nothing(void **state)
     (void)state;
     for (size_t n = 0; n < 2 * FORMS; n++) {
         const size_t L = shapes[n % 2][0], S = shapes[n % 2][1], D = 32;
-        struct arrays a = make_arrays(L, S, D);
-        struct test_alloc alloc;
-        struct form f;
-        size_t cold = 0;
-        make_form(&f, n / 2, L, S, S, D, a.mask, a.bias, a.scales);
-        test_alloc_install(&alloc);
-        dotk_context *const context = make_context(2, NULL, NULL);
-        for (int i = 0; i < 3; i++) {
-            assert_ok(
-                dotk_attention_forward(context, &f.shape, a.q, a.k, a.v, &f.options, a.out, a.lse));
-            cold = i == 0 ? alloc.requests : cold;
-        }
-        assert_int_equal(alloc.requests, cold);
-        dotk_context_destroy(context);
-        test_alloc_remove();
-        drop_form(&f);
-        drop_arrays(&a);
+        struct attempt attempt = {.a = make_arrays(L, S, D)};
+        make_form(&attempt.f, n / 2, L, S, S, D, attempt.a.mask, attempt.a.bias, attempt.a.scales);
+        test_call_warm(1, call_forward, &attempt);
+        drop_form(&attempt.f);
+        drop_arrays(&attempt.a);
     }
 }
 

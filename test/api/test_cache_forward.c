@@ -3,6 +3,7 @@
  * store, page size, option and number of threads
  */
 #include "cache_reference.h"
+#include "calls.h"
 #include "contexts.h"
 
 enum { MOST = 5 };
@@ -516,24 +517,11 @@ test_threads(void **state)
 /*  Memory                                                                   */
 /* ------------------------------------------------------------------------- */
 
-struct memory {
-    const struct batch *batch;
-    bool threads;
-};
-
 static dotk_status
-attend_once(void *user)
+call_cache(dotk_context *context, void *user)
 {
-    const struct memory *const memory = user;
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context = NULL;
-
-    options.threads = memory->threads ? 2 : 1;
-    dotk_status status = dotk_context_create(&options, &context);
-    if (status == DOTK_OK)
-        status = run_cache(context, memory->batch, &memory->batch->options);
-    dotk_context_destroy(context);
-    return status;
+    const struct batch *const batch = user;
+    return run_cache(context, batch, &batch->options);
 }
 
 static void
@@ -544,8 +532,7 @@ test_allocation_failures(void **state)
     (void)state;
     for (size_t s = 0; s < 4; s++) {
         struct batch b = make_batch(&random, stores[s][0], stores[s][1]);
-        const struct memory memory = {&b, s % 2 == 0};
-        assert_true(test_alloc_fail_each(attend_once, (void *)(uintptr_t)&memory) > 2);
+        assert_true(test_call_fail_each(call_cache, &b) > 2);
         drop_batch(&b);
     }
 }
@@ -558,21 +545,7 @@ test_no_allocation_once_warm(void **state)
     (void)state;
     for (size_t s = 0; s < 4; s++) {
         struct batch b = make_batch(&random, stores[s][0], stores[s][1]);
-        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-        dotk_context *context;
-        struct test_alloc alloc;
-        test_alloc_install(&alloc);
-        options.threads = 2;
-        assert_ok(dotk_context_create(&options, &context));
-        assert_ok(run_cache(context, &b, &b.options));
-        assert_ok(run_cache(context, &b, &b.options));
-        const size_t before = alloc.requests;
-        for (size_t i = 0; i < 5; i++)
-            assert_ok(run_cache(context, &b, &b.options));
-        assert_int_equal(alloc.requests, before);
-        dotk_context_destroy(context);
-        test_alloc_remove();
-        assert_int_equal(alloc.blocks, 0);
+        test_call_warm(2, call_cache, &b);
         drop_batch(&b);
     }
 }

@@ -2,6 +2,7 @@
  * test_linear_attention.c - every update rule against its definition in double precision; states
  * that continue; bits, bad arguments, memory
  */
+#include "calls.h"
 #include "contexts.h"
 
 #include <dotk/linear_attention.h>
@@ -589,17 +590,19 @@ test_arguments(void **state)
 }
 
 static dotk_status
-forward_once(void *user)
+call_forward(dotk_context *context, void *user)
 {
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
+    return forward(context, user);
+}
 
-    options.threads = 2;
-    dotk_status status = dotk_context_create(&options, &context);
-    if (status != DOTK_OK)
-        return status;
-    status = forward(context, user);
-    dotk_context_destroy(context);
+/* The next call has one token. */
+static dotk_status
+call_shorter(dotk_context *context, void *user)
+{
+    struct problem *const p = user;
+    const dotk_status status = forward(context, p);
+
+    p->shape.tokens = 1;
     return status;
 }
 
@@ -609,7 +612,7 @@ test_allocation_failures(void **state)
     struct problem p = make(1, 3, (dotk_linear_attention_shape){1, 4, 5, 80, 100, 2});
 
     (void)state;
-    assert_true(test_alloc_fail_each(forward_once, &p) > 5);
+    assert_true(test_call_fail_each(call_forward, &p) > 5);
     drop(&p);
 }
 
@@ -617,57 +620,20 @@ static void
 test_warm_calls_allocate_nothing(void **state)
 {
     struct problem p = make(1, 3, (dotk_linear_attention_shape){2, 4, 40, 64, 64, 2});
-    struct test_alloc alloc;
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
 
     (void)state;
-    test_alloc_install(&alloc);
-    options.threads = 2;
-    assert_ok(dotk_context_create(&options, &context));
-    assert_ok(forward(context, &p));
-    const size_t cold = alloc.requests;
-    p.shape.tokens = 1;
-    for (int i = 0; i < 3; i++)
-        assert_ok(forward(context, &p));
-    assert_int_equal(alloc.requests, cold);
-    dotk_context_destroy(context);
-    assert_int_equal(alloc.blocks, 0);
-    test_alloc_remove();
+    test_call_warm(1, call_shorter, &p);
     drop(&p);
-}
-
-static int
-cancel_at_third(void *user, uint64_t done, uint64_t total)
-{
-    (void)done;
-    (void)total;
-    return ++*(int *)user >= 3;
 }
 
 static void
 test_cancel(void **state)
 {
     struct problem p = make(1, 3, (dotk_linear_attention_shape){5, 4, 10, 64, 64, 0});
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
-    int calls = 0;
 
     (void)state;
-    options.threads = 1;
-    options.progress = cancel_at_third;
-    options.progress_user = &calls;
-    assert_ok(dotk_context_create(&options, &context));
-    dotk_status status = DOTK_OK;
-    for (int turn = 0; turn < 100 && status == DOTK_OK; turn++) {
-        calls = 0;
-        status = forward(context, &p);
-    }
-    assert_status(status, DOTK_CANCELLED);
-    calls = -1000000;
-    assert_ok(forward(context, &p));
+    test_call_cancel(1, call_forward, &p);
     check(&p, 2e-5);
-    dotk_context_destroy(context);
     drop(&p);
 }
 

@@ -1,4 +1,5 @@
 /* test_multihead_calls.c - the multi-head module: bad arguments, memory, progress */
+#include "calls.h"
 #include "multihead_case.h"
 
 #define refused(p, part)                                                                           \
@@ -136,8 +137,9 @@ drop_both(struct both *both)
 }
 
 static dotk_status
-run_both(dotk_context *context, struct both *both)
+run_both(dotk_context *context, void *user)
 {
+    struct both *const both = user;
     const dotk_multihead_gradients g = gradients_at(&both->p, both->gradient);
     dotk_status status = forward(context, &both->p, NULL);
 
@@ -148,36 +150,13 @@ run_both(dotk_context *context, struct both *both)
     return status;
 }
 
-static int
-go_on(void *user, uint64_t done, uint64_t total)
-{
-    (void)user;
-    return done > total;
-}
-
-static dotk_status
-run_once(void *user)
-{
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
-
-    options.threads = 2;
-    options.progress = go_on;
-    dotk_status status = dotk_context_create(&options, &context);
-    if (status != DOTK_OK)
-        return status;
-    status = run_both(context, user);
-    dotk_context_destroy(context);
-    return status;
-}
-
 static void
 test_allocation_failures(void **state)
 {
     struct both both = make_both();
 
     (void)state;
-    assert_true(test_alloc_fail_each(run_once, &both) > 5);
+    assert_true(test_call_fail_each(run_both, &both) > 5);
     drop_both(&both);
 }
 
@@ -185,44 +164,10 @@ static void
 test_warm_calls_allocate_nothing(void **state)
 {
     struct both both = make_both();
-    struct test_alloc alloc;
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
 
     (void)state;
-    test_alloc_install(&alloc);
-    options.threads = 2;
-    options.progress = go_on;
-    assert_ok(dotk_context_create(&options, &context));
-    assert_ok(run_both(context, &both));
-    assert_ok(run_both(context, &both));
-    const size_t cold = alloc.requests;
-    for (int i = 0; i < 3; i++)
-        assert_ok(run_both(context, &both));
-    assert_int_equal(alloc.requests, cold);
-    dotk_context_destroy(context);
-    assert_int_equal(alloc.blocks, 0);
-    test_alloc_remove();
+    test_call_warm(2, run_both, &both);
     drop_both(&both);
-}
-
-/* How far a call says that it has come, and the turn at which it is cancelled. */
-struct watch {
-    uint64_t done, total;
-    size_t calls, cancel_at; /* 0: never */
-};
-
-/* Steps never fall, and the total never changes. */
-static int
-watch_progress(void *user, uint64_t done, uint64_t total)
-{
-    struct watch *const watch = user;
-
-    assert_true(watch->calls == 0 ? done == 0 : done >= watch->done && total == watch->total);
-    assert_true(done <= total);
-    watch->done = done;
-    watch->total = total;
-    return ++watch->calls == watch->cancel_at;
 }
 
 enum kind { FORWARD, WITH_WEIGHTS, BACKWARD, ONE_BIAS, LAST_WEIGHT, KINDS };
@@ -250,18 +195,13 @@ test_progress(void **state)
 
     (void)state;
     for (uint32_t threads = 1; threads <= 2; threads++) {
-        dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-        struct watch watch = {0};
-        dotk_context *context;
-        options.threads = threads;
-        options.progress = watch_progress;
-        options.progress_user = &watch;
-        assert_ok(dotk_context_create(&options, &context));
+        struct test_watch watch = {0};
+        dotk_context *const context = test_context(threads, test_follow, &watch);
         for (enum kind kind = FORWARD; kind < KINDS; kind++) {
-            watch = (struct watch){0};
+            watch = (struct test_watch){0};
             assert_ok(run_kind(context, &both, kind));
             assert_true(watch.calls > 4 && watch.done == watch.total);
-            watch = (struct watch){.cancel_at = 1};
+            watch = (struct test_watch){.cancel_at = 1};
             assert_status(run_kind(context, &both, kind), DOTK_CANCELLED);
             assert_int_equal(watch.calls, 1);
         }

@@ -4,6 +4,7 @@
 #include <dotk/attention.h>
 #include <dotk/rotary.h>
 
+#include "calls.h"
 #include "contexts.h"
 
 /* ------------------------------------------------------------------------- */
@@ -423,33 +424,20 @@ test_bits(void **state)
 }
 
 static dotk_status
-run_once(void *user)
+call_rotary(dotk_context *context, void *user)
 {
     struct problem *const p = user;
-    dotk_context_options options = DOTK_CONTEXT_OPTIONS_INIT;
-    dotk_context *context;
-
-    options.threads = 2;
-    dotk_status status = dotk_context_create(&options, &context);
-    if (status == DOTK_OK)
-        status = dotk_rotary(context, &p->shape, p->x, &p->options, p->out);
-    dotk_context_destroy(context);
-    return status;
+    return dotk_rotary(context, &p->shape, p->x, &p->options, p->out);
 }
 
 static void
 test_memory(void **state)
 {
     struct problem p = make(4, 1, 2, 40, 16);
-    struct test_alloc alloc;
 
     (void)state;
-    assert_true(test_alloc_fail_each(run_once, &p) > 0);
-    turn(one, &p);
-    test_alloc_install(&alloc); /* the size has been served: no more requests */
-    turn(one, &p);
-    test_alloc_remove();
-    assert_int_equal(alloc.requests, 0);
+    assert_true(test_call_fail_each(call_rotary, &p) > 0);
+    test_call_warm(1, call_rotary, &p);
     drop(&p);
 }
 
