@@ -165,8 +165,8 @@ row_at(const struct dk_place_room *room, const struct dk_place *place, const flo
 {
     if (!place->gradient->words->pairs)
         return rows + r * width;
-    dk_source_widen(place->gradient->kernels, DOTK_STORE_BF16, rows + r * ((width + 1) / 2), width,
-                    room->wide);
+    dk_widen_store(place->gradient->kernels, DOTK_STORE_BF16, rows + r * ((width + 1) / 2), width,
+                   room->wide);
     return room->wide;
 }
 
@@ -258,10 +258,10 @@ add_bad_keys(const struct dk_place_room *room, const struct dk_place *place, siz
     for (size_t c = 0; c < count; c++) {
         if ((bad >> c & 1) == 0)
             continue;
-        dk_source_widen(place->gradient->kernels, problem->options.store,
-                        dk_place_element(problem, problem->k,
-                                         dk_place_key(place, &problem->options.key, key + c)),
-                        problem->dim, room->wide);
+        dk_widen_store(place->gradient->kernels, problem->options.store,
+                       dk_place_element(problem, problem->k,
+                                        dk_place_key(place, &problem->options.key, key + c)),
+                       problem->dim, room->wide);
         for (size_t r = 0; r < rows; r++) {
             if ((room->keep[first + r] >> c & 1) != 0)
                 add_pair(cell_at(place, (const float(*)[DK_GRADIENT_STRIDE])room->gradient,
@@ -414,9 +414,7 @@ dk_place_end(const struct dk_place *place)
     const struct dk_attention *const problem = gradient->problem;
     const dotk_attention_options *const options = &problem->options;
     const struct dk_attend_entry *const entry = &place->visible.entry;
-    dk_narrow_half_fn *const narrow =
-        gradient->kernels->widen
-            ->narrow_half[options->store == DOTK_STORE_F16 ? DK_HALF_F16 : DK_HALF_BF16];
+    const struct dk_kernels *const kernels = gradient->kernels;
     const bool last_rows = place->row + place->rows == entry->queries * problem->group;
     const bool last_keys = place->key + place->keys == entry->window.length;
 
@@ -425,18 +423,19 @@ dk_place_end(const struct dk_place *place)
     for (size_t j = 0; place->wanted.keys && last_rows && j < place->keys; j++) {
         const size_t key = place->key + j;
         if (gradient->d_k != NULL)
-            narrow(place->sums.keys + j * problem->dim, problem->dim,
-                   (uint16_t *)(void *)dk_place_element(problem, gradient->d_k,
-                                                        dk_place_key(place, &options->key, key)));
+            dk_narrow_store(
+                kernels, options->store, place->sums.keys + j * problem->dim, problem->dim,
+                dk_place_element(problem, gradient->d_k, dk_place_key(place, &options->key, key)));
         if (gradient->d_v != NULL)
-            narrow(place->sums.values + j * problem->width, problem->width,
-                   (uint16_t *)(void *)dk_place_element(problem, gradient->d_v,
-                                                        dk_place_key(place, &options->value, key)));
+            dk_narrow_store(kernels, options->store, place->sums.values + j * problem->width,
+                            problem->width,
+                            dk_place_element(problem, gradient->d_v,
+                                             dk_place_key(place, &options->value, key)));
     }
     for (size_t r = 0; place->wanted.queries && last_keys && r < place->rows; r++) {
         const size_t at = dk_attention_row(problem, &options->query, entry, place->key_head,
                                            place->row + r);
-        narrow(place->sums.queries + r * problem->dim, problem->dim,
-               (uint16_t *)(void *)dk_place_element(problem, gradient->d_q, at));
+        dk_narrow_store(kernels, options->store, place->sums.queries + r * problem->dim,
+                        problem->dim, dk_place_element(problem, gradient->d_q, at));
     }
 }

@@ -135,9 +135,9 @@ f32_rows(const struct dk_place *place, const void *array, const dotk_layout *lay
                                            problem, array, dk_place_key(place, layout, first)),
                                        layout->row};
     for (size_t j = 0; j < count; j++)
-        dk_source_widen(place->gradient->kernels, problem->options.store,
-                        dk_place_element(problem, array, dk_place_key(place, layout, first + j)),
-                        width, wide + j * width);
+        dk_widen_store(place->gradient->kernels, problem->options.store,
+                       dk_place_element(problem, array, dk_place_key(place, layout, first + j)),
+                       width, wide + j * width);
     return (struct dk_place_words){wide, width};
 }
 
@@ -259,8 +259,8 @@ load_rows_f32(struct dk_place_room *room, const struct dk_place *place)
     for (size_t r = 0; r < place->rows; r++) {
         const struct row row = row_of(place, place->row + r);
         float *const query = room->queries + r * dim, *const d_out = room->d_out + r * width;
-        dk_source_widen(gradient->kernels, store, row.query, dim, query);
-        dk_source_widen(gradient->kernels, store, row.d_out, width, d_out);
+        dk_widen_store(gradient->kernels, store, row.query, dim, query);
+        dk_widen_store(gradient->kernels, store, row.d_out, width, d_out);
         for (size_t d = 0; d < dim; d++)
             query[d] *= factor;
         note_bad(room, r, !all_finite(query, dim) || !all_finite(d_out, width));

@@ -72,12 +72,4 @@ void dk_source_prefetch(const struct dk_source *source, const struct dk_source_r
                         const struct dk_attend_entry *entry, size_t index, size_t key_head,
                         size_t first, size_t last, unsigned wanted, size_t t, size_t parts);
 
-/* For place.c: dk_widen_store() by another name. */
-static inline void
-dk_source_widen(const struct dk_kernels *kernels, dotk_store store, const void *from, size_t count,
-                float *out)
-{
-    dk_widen_store(kernels, store, from, count, out);
-}
-
 #endif /* DOTK_ATTENTION_SOURCE_H */
