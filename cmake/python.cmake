@@ -26,7 +26,8 @@ elseif(NOT CMAKE_CROSSCOMPILING)
     set(python python3)
   endif()
   execute_process(
-    COMMAND ${python} -c "import sysconfig; print(sysconfig.get_path('include'))"
+    COMMAND ${python} -c "import sys, sysconfig
+if sys.version_info >= (3, 11): print(sysconfig.get_path('include'))"
     OUTPUT_VARIABLE python_headers OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 endif()
 if(NOT EXISTS "${python_headers}/Python.h")
@@ -37,6 +38,8 @@ endif()
 file(GLOB extension CONFIGURE_DEPENDS faces/python/src/*.c)
 set(package ${PROJECT_BINARY_DIR}/python/dotk)
 add_library(dotk-python MODULE ${extension})
+# What is not in the limited API is not declared.
+target_compile_options(dotk-python PRIVATE -Werror=implicit-function-declaration)
 target_include_directories(dotk-python SYSTEM PRIVATE ${python_headers})
 target_link_libraries(dotk-python PRIVATE dotk Threads::Threads m)
 target_link_options(dotk-python PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/python.map

@@ -77,7 +77,15 @@ def interrupted(call):
 def test_interrupt():
     rows = np.random.default_rng(1).standard_normal((200000, 256), dtype=np.float32)
     out = np.empty_like(rows)
-    for call in (lambda: dotk.inspect(rows), lambda: dotk.softmax(rows, out=out)):
+    index = dotk.Index(256)
+    index.add(rows)
+    for call in (
+        lambda: dotk.inspect(rows),
+        lambda: dotk.softmax(rows, out=out),
+        lambda: index.search(rows[:5000], 10),
+        lambda: index.search(rows[:2], 10),
+        lambda: index.range(rows[:500], 100.0),
+    ):
         assert min(interrupted(call) for _ in range(3)) < 0.1
 
 

@@ -12,6 +12,7 @@ array given as out=.
 from dotk._dotk import (
     Context,
     Error,
+    Index,
     __version__,
     angle,
     cosine,
@@ -19,17 +20,21 @@ from dotk._dotk import (
     get_threads,
     inspect,
     l2,
+    load,
     log_softmax,
     norm,
     normalize,
     project,
+    save,
     set_threads,
     softmax,
+    topk_merge,
 )
 
 __all__ = [
     "Context",
     "Error",
+    "Index",
     "__version__",
     "angle",
     "cosine",
@@ -37,10 +42,13 @@ __all__ = [
     "get_threads",
     "inspect",
     "l2",
+    "load",
     "log_softmax",
     "norm",
     "normalize",
     "project",
+    "save",
     "set_threads",
     "softmax",
+    "topk_merge",
 ]

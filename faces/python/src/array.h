@@ -5,7 +5,8 @@
  * CPU, and others) is used where it lies. A copy is made only
  *
  *   - of numbers of another type than a function takes, where its 'want' names one to convert to;
- *   - of a list or tuple of numbers, and of what offers nothing but __array__ (a pandas column).
+ *   - of a list or tuple of numbers, and of what offers nothing but __array__ (a pandas column);
+ *   - of ids and filters (PY_COPIED) that do not lie densely.
  *
  * Nothing else is copied: an array whose values do not lie as a function needs them is refused,
  * and the message says what to call.
@@ -54,10 +55,11 @@ enum py_type {
 
 /* What an array's strides have to be. Strides of axes that have one place or none do not count. */
 enum py_layout {
-    PY_ANY,  /* whatever                                                                   */
-    PY_ROWS, /* the last axis contiguous; others, from the last but one outwards, a stride  */
-             /* that is at least the width of a row (so they neither overlap nor go back)   */
-    PY_DENSE /* row-major without gaps                                                      */
+    PY_ANY,   /* whatever                                                                   */
+    PY_ROWS,  /* the last axis contiguous; others, from the last but one outwards, a stride  */
+              /* that is at least the width of a row (so they neither overlap nor go back)   */
+    PY_DENSE, /* row-major without gaps                                                     */
+    PY_COPIED /* the same, and what is not is copied: for small arrays, such as ids         */
 };
 
 struct py_want {

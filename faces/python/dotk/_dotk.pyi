@@ -1,0 +1,193 @@
+# Types of the extension. Arrays in are whatever numpy takes and tensors; arrays out are numpy's, or
+# tensors where a tensor came in, or those given as out=.
+from os import PathLike
+from typing import Any, Literal, Protocol, Sequence, TypedDict, TypeVar, final, overload
+
+import numpy as np
+import numpy.typing as npt
+
+class _Tensor(Protocol):
+    """What tells a torch.Tensor from numpy's arrays."""
+
+    def __dlpack__(self) -> Any: ...
+    def data_ptr(self) -> int: ...
+
+_T = TypeVar("_T", bound=_Tensor)
+_Out = TypeVar("_Out")
+_Ids = TypeVar("_Ids")
+_Scores = TypeVar("_Scores")
+_Array = npt.ArrayLike | _Tensor
+_F32 = npt.NDArray[np.float32]
+_I64 = npt.NDArray[np.int64]
+_Metric = Literal["dot", "cosine", "l2"]
+_Store = Literal["f32", "f16", "bf16", "int8"]
+_Screen = Literal["none", "int8", "int4"]
+_FileType = Literal["f32", "u8", "f16", "bf16", "i8"]
+
+class _Inspection(TypedDict):
+    rows: int
+    dim: int
+    nan_rows: int
+    infinite_rows: int
+    zero_rows: int
+    duplicate_rows: int
+    unit_rows: int
+    norm_min: float
+    norm_mean: float
+    norm_max: float
+    norm_quantiles: tuple[float, float, float, float, float]
+    unit: bool
+    mixed: bool
+    metric: _Metric
+    why: str
+
+__version__: str
+
+class Error(RuntimeError): ...
+
+@final
+class Context:
+    def __new__(cls, threads: int = 0, *, isa: str | None = None) -> Context: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+
+def set_threads(threads: int) -> None: ...
+def get_threads() -> int: ...
+
+# Of two vectors a float, else an array.
+def dot(a: _Array, b: _Array, *, out: Any = None) -> Any: ...
+def l2(a: _Array, b: _Array, *, out: Any = None) -> Any: ...
+def cosine(a: _Array, b: _Array, *, out: Any = None) -> Any: ...
+def angle(a: _Array, b: _Array, *, out: Any = None) -> Any: ...
+def norm(a: _Array, *, out: Any = None) -> Any: ...
+@overload
+def normalize(a: _Array, *, out: _Out) -> _Out: ...
+@overload
+def normalize(a: _T, *, out: None = None) -> _T: ...
+@overload
+def normalize(a: npt.ArrayLike, *, out: None = None) -> _F32: ...
+def project(a: _Array, b: _Array, *, out: Any = None) -> Any: ...
+@overload
+def softmax(a: _Array, *, temperature: float = 1.0, out: _Out) -> _Out: ...
+@overload
+def softmax(a: _T, *, temperature: float = 1.0, out: None = None) -> _T: ...
+@overload
+def softmax(a: npt.ArrayLike, *, temperature: float = 1.0, out: None = None) -> _F32: ...
+@overload
+def log_softmax(a: _Array, *, temperature: float = 1.0, out: _Out) -> _Out: ...
+@overload
+def log_softmax(a: _T, *, temperature: float = 1.0, out: None = None) -> _T: ...
+@overload
+def log_softmax(a: npt.ArrayLike, *, temperature: float = 1.0, out: None = None) -> _F32: ...
+def inspect(vectors: _Array, *, context: Context | None = None) -> _Inspection: ...
+
+@final
+class Index:
+    def __new__(
+        cls,
+        dim: int,
+        metric: _Metric = "dot",
+        dtype: _Store = "f32",
+        *,
+        screen: _Screen | None = None,
+        expect_unit: bool = False,
+        delta: float | None = None,
+        seed: int | None = None,
+        context: Context | None = None,
+    ) -> Index: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def metric(self) -> _Metric: ...
+    @property
+    def dtype(self) -> _Store: ...
+    @property
+    def screen(self) -> _Screen: ...
+    @property
+    def context(self) -> Context: ...
+    def __len__(self) -> int: ...
+    def add(self, rows: _Array, ids: _Array | None = None) -> None: ...
+    def update(self, rows: _Array, ids: _Array) -> None: ...
+    def remove(self, ids: _Array) -> None: ...
+    @overload
+    def reconstruct(self, ids: int | _Array, *, out: _Out) -> _Out: ...
+    @overload
+    def reconstruct(self, ids: _T, *, out: None = None) -> _T: ...
+    @overload
+    def reconstruct(self, ids: int | npt.ArrayLike, *, out: None = None) -> _F32: ...
+    @overload
+    def search(
+        self,
+        queries: _Array,
+        k: int,
+        *,
+        filter: _Array | None = None,
+        clip_at_zero: bool = False,
+        out: tuple[_Ids, _Scores],
+        stats: dict[str, Any] | None = None,
+    ) -> tuple[_Ids, _Scores]: ...
+    @overload
+    def search(
+        self,
+        queries: _T,
+        k: int,
+        *,
+        filter: _Array | None = None,
+        clip_at_zero: bool = False,
+        out: None = None,
+        stats: dict[str, Any] | None = None,
+    ) -> tuple[_T, _T]: ...
+    @overload
+    def search(
+        self,
+        queries: npt.ArrayLike,
+        k: int,
+        *,
+        filter: _Array | None = None,
+        clip_at_zero: bool = False,
+        out: None = None,
+        stats: dict[str, Any] | None = None,
+    ) -> tuple[_I64, _F32]: ...
+    @overload
+    def range(
+        self,
+        queries: _T,
+        threshold: float,
+        *,
+        filter: _Array | None = None,
+        clip_at_zero: bool = False,
+        stats: dict[str, Any] | None = None,
+    ) -> tuple[_T, _T, _T]: ...
+    @overload
+    def range(
+        self,
+        queries: npt.ArrayLike,
+        threshold: float,
+        *,
+        filter: _Array | None = None,
+        clip_at_zero: bool = False,
+        stats: dict[str, Any] | None = None,
+    ) -> tuple[_I64, _I64, _F32]: ...
+    def plan(self, n: int, k: int, *, filter: _Array | None = None) -> str: ...
+
+@overload
+def topk_merge(ids: _T, scores: _T, metric: _Metric = "dot") -> tuple[_T, _T]: ...
+@overload
+def topk_merge(
+    ids: npt.ArrayLike, scores: npt.ArrayLike, metric: _Metric = "dot"
+) -> tuple[_I64, _F32]: ...
+def load(
+    path: str | PathLike[str], *, dtype: _FileType | None = None, dim: int | None = None
+) -> _F32: ...
+def save(
+    path: str | PathLike[str],
+    vectors: _Array,
+    *,
+    dtype: _FileType | None = None,
+    context: Context | None = None,
+) -> None: ...
+
+# Present where the command line was built in.
+def command(arguments: Sequence[str]) -> int: ...

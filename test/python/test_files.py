@@ -1,0 +1,55 @@
+"""Vector files: what save() writes load() and numpy read, mapped where that is possible."""
+
+import dotk
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize("ending", [".npy", ".fvecs", ".fbin"])
+def test_round_trip(tmp_path, ending):
+    rows = np.random.default_rng(3).standard_normal((5, 7), dtype=np.float32)
+    path = tmp_path / f"rows{ending}"
+    dotk.save(path, rows[:, :])
+    read = dotk.load(path)
+    assert read.dtype == np.float32 and (read == rows).all()
+    assert not read.flags.writeable and not read.flags.owndata
+    if ending == ".npy":
+        assert (np.load(path) == rows).all()
+    dotk.save(path, rows[::2])
+    assert (read == rows).all(), "the file is replaced, not written into"
+    assert (dotk.load(str(path)) == rows[::2]).all()
+
+
+@pytest.mark.parametrize("dtype, numpy", [("f16", "f2"), ("u8", "u1"), ("i8", "i1")])
+def test_types(tmp_path, dtype, numpy):
+    rows = np.arange(12).reshape(3, 4)
+    dotk.save(tmp_path / "a.npy", rows, dtype=dtype)
+    assert np.load(tmp_path / "a.npy").dtype == numpy
+    assert (dotk.load(tmp_path / "a.npy") == rows).all()
+    dotk.save(tmp_path / f"a.{dtype}", rows)
+    assert (dotk.load(tmp_path / f"a.{dtype}", dtype=dtype, dim=4) == rows).all()
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4), (0, 3), (1, 1)])
+def test_shapes(tmp_path, shape):
+    rows = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)
+    dotk.save(tmp_path / "a.npy", rows)
+    read = dotk.load(tmp_path / "a.npy")
+    assert read.shape == shape and (read == rows).all()
+
+
+def test_refused(tmp_path):
+    with pytest.raises(OSError, match="nothing.npy"):
+        dotk.load(tmp_path / "nothing.npy")
+    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    with pytest.raises(dotk.Error, match="bad.npy"):
+        dotk.load(tmp_path / "bad.npy")
+    with pytest.raises(ValueError, match="ending|format"):
+        dotk.save(tmp_path / "a.txt", [[1.0]])
+    with pytest.raises(dotk.Error, match="row 0"):
+        dotk.save(tmp_path / "a.bvecs", [[0.5]])
+    with pytest.raises(ValueError, match="copy"):
+        dotk.save(tmp_path / "a.npy", np.ones((4, 4, 4), np.float32)[::2])
+    with pytest.raises(TypeError, match="path|PathLike"):
+        dotk.load(3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.npy"]
