@@ -170,6 +170,7 @@ struct work {
 
 /* Rows row .. row + rows - 1 of a key head of an entry, with what is added to their scores. */
 struct unit {
+    struct dk_score_mask mask;
     struct dk_score_bias bias;
     struct dk_score_dropout dropout;
     const struct work *work;
@@ -179,6 +180,15 @@ struct unit {
     size_t lead, band;   /* no tile crosses row + lead, nor what is a multiple of band behind */
     size_t tiles;
 };
+
+static enum dk_cover
+look_at_tile(const struct dk_score_mask *mask, size_t row, size_t rows, size_t key, size_t count,
+             uint64_t (*keep)[DK_ATTEND_ROWS])
+{
+    const char *const start = (const char *)mask - offsetof(struct unit, mask);
+    const struct unit *const unit = (const struct unit *)(const void *)start;
+    return dk_visible_look(&unit->visible, unit->work->kernels, row, rows, key, count, keep);
+}
 
 static void
 bias_of_row(const struct dk_score_bias *bias, size_t row, size_t key, size_t count,
@@ -254,6 +264,7 @@ unit_at(const struct work *work, size_t i)
     const size_t within = i - work->first_unit[entry];
     const size_t row = (groups - 1 - within % groups) * work->plan->rows;
     struct unit unit = {
+        .mask = {.look = look_at_tile},
         .bias = {.row = bias_of_row},
         .dropout = {.stay = stay_of_row},
         .work = work,
@@ -370,7 +381,7 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
     for (size_t key = begin; key < end; key += step, wanted = next_wanted) {
         const size_t next = key + step;
         struct dk_attend_block block = {
-            .mask = &unit->visible.mask,
+            .mask = &unit->mask,
             .bias = dk_attention_has_bias(problem) ? &unit->bias : NULL,
             .scale = (float)(problem->scale * DK_LOG2_E),
             .softcap = (float)(problem->options.softcap * DK_LOG2_E),

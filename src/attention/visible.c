@@ -98,34 +98,136 @@ cover(const struct dk_mask *mask, size_t row, size_t rows, size_t col, size_t co
     return options->mask == NULL ? DK_COVER_ALL : cover_of_mask(visible, row, col, cols);
 }
 
+/* Bits of a span among the 64 keys from 'col' on. */
+static uint64_t
+bits_of_span(struct dk_span span, size_t col)
+{
+    const size_t begin = span.begin > col ? span.begin - col : 0;
+
+    if (span.end <= col || begin >= 64 || span.begin == span.end)
+        return 0;
+    const uint64_t below = span.end - col < 64 ? (UINT64_C(1) << (span.end - col)) - 1
+                                               : ~UINT64_C(0);
+    return below & ~UINT64_C(0) << begin;
+}
+
+/* Of 'count' keys from 'col' on, those whose bias is not -infinity. */
+static uint64_t
+bits_of_bias(const struct dk_visible *visible, size_t row, size_t col, size_t count)
+{
+    const dotk_attention_options *const options = &visible->problem->options;
+    return dk_bits_of_shown(options->bias + dense_row(visible, &options->bias_layout, row) + col,
+                            count);
+}
+
+static uint64_t
+bits_of_blocks(const struct dk_visible *visible, size_t row, size_t col)
+{
+    const struct dk_blocks blocks = blocks_of(visible, row);
+    return dk_blocks_bits(&blocks, dk_attention_query(visible->problem, row), col);
+}
+
 static uint64_t
 bits(const struct dk_mask *mask, size_t row, size_t col)
 {
     const struct dk_visible *const visible = of(mask);
     const dotk_attention_options *const options = &visible->problem->options;
-    const struct dk_span span = dk_window_span(&visible->entry.window,
-                                               dk_attention_query(visible->problem, row));
+    const size_t query = dk_attention_query(visible->problem, row);
+    uint64_t seen = bits_of_span(dk_window_span(&visible->entry.window, query), col);
 
-    if (span.end <= col || span.begin >= col + 64 || span.begin == span.end)
+    if (seen == 0)
         return 0;
     const size_t count = dk_min(64, visible->entry.window.length - col);
-    uint64_t seen = ~UINT64_C(0);
-    if (span.end - col < 64)
-        seen = (UINT64_C(1) << (span.end - col)) - 1;
-    if (span.begin > col)
-        seen &= ~UINT64_C(0) << (span.begin - col);
-    if (options->blocks != NULL) {
-        const struct dk_blocks blocks = blocks_of(visible, row);
-        seen &= dk_blocks_bits(&blocks, dk_attention_query(visible->problem, row), col);
-    }
+    if (options->blocks != NULL)
+        seen &= bits_of_blocks(visible, row, col);
     if (options->mask != NULL && seen != 0)
         seen &= dk_bits_of_bytes(
             options->mask + dense_row(visible, &options->mask_layout, row) + col, count);
-    if (options->bias != NULL && seen != 0) {
-        seen &= dk_bits_of_shown(
-            options->bias + dense_row(visible, &options->bias_layout, row) + col, count);
-    }
+    if (options->bias != NULL && seen != 0)
+        seen &= bits_of_bias(visible, row, col, count);
     return seen;
+}
+
+/* What the boolean mask says of a tile; everything, where there is none. */
+static void
+look_at_mask(const struct dk_visible *visible, const struct dk_kernels *kernels, size_t row,
+             size_t rows, size_t key, size_t count, uint64_t (*keep)[DK_ATTEND_ROWS])
+{
+    const dotk_attention_options *const options = &visible->problem->options;
+    const dotk_layout *const layout = &options->mask_layout;
+    const bool same = layout->row == 0 && (layout->head == 0 || visible->problem->group == 1);
+    const uint8_t *flags[DK_ATTEND_ROWS];
+
+    if (options->mask == NULL) {
+        memset(keep, 0xff, (count + DK_PANEL - 1) / DK_PANEL * sizeof *keep);
+        return;
+    }
+    for (size_t r = 0; r < rows && (r == 0 || !same); r++)
+        flags[r] = options->mask + dense_row(visible, layout, row + r) + key;
+    kernels->flags(flags, same ? 1 : rows, count, keep);
+    for (size_t p = 0; p * DK_PANEL < count && same; p++) {
+        for (size_t r = 1; r < rows; r++)
+            keep[p][r] = keep[p][0];
+    }
+}
+
+/* Leaves of a tile what the blocks list: most tiles have rows of one row of blocks alone. */
+static void
+look_at_blocks(const struct dk_visible *visible, size_t row, size_t rows, size_t key, size_t count,
+               uint64_t (*keep)[DK_ATTEND_ROWS])
+{
+    const struct dk_attention *const problem = visible->problem;
+    const dotk_attention_blocks *const blocks = problem->options.blocks;
+    const bool same = (!blocks->per_head || problem->group == 1) &&
+                      dk_attention_query(problem, row) / blocks->rows ==
+                          dk_attention_query(problem, row + rows - 1) / blocks->rows;
+
+    for (size_t p = 0; p * DK_PANEL < count; p++) {
+        uint64_t listed = 0;
+        for (size_t r = 0; r < rows; r++) {
+            if (r == 0 || !same)
+                listed = bits_of_blocks(visible, row + r, key + p * DK_PANEL);
+            keep[p][r] &= listed;
+        }
+    }
+}
+
+enum dk_cover
+dk_visible_look(const struct dk_visible *visible, const struct dk_kernels *kernels, size_t row,
+                size_t rows, size_t key, size_t count, uint64_t (*keep)[DK_ATTEND_ROWS])
+{
+    const struct dk_attention *const problem = visible->problem;
+    const dotk_attention_options *const options = &problem->options;
+    const struct dk_span first = dk_window_span(&visible->entry.window,
+                                                dk_attention_query(problem, row));
+    const struct dk_span last = dk_window_span(&visible->entry.window,
+                                               dk_attention_query(problem, row + rows - 1));
+    const bool whole = last.begin <= key && first.end >= key + count;
+    enum dk_cover listed = DK_COVER_ALL;
+
+    if (last.end <= key || first.begin >= key + count)
+        return DK_COVER_NONE;
+    if (options->blocks != NULL)
+        listed = cover_of_blocks(visible, row, rows, key, count);
+    if (listed == DK_COVER_NONE)
+        return listed;
+    if (whole && listed == DK_COVER_ALL && options->mask == NULL && options->bias == NULL)
+        return DK_COVER_ALL;
+    look_at_mask(visible, kernels, row, rows, key, count, keep);
+    if (listed == DK_COVER_SOME)
+        look_at_blocks(visible, row, rows, key, count, keep);
+    for (size_t r = 0; r < rows && (!whole || options->bias != NULL); r++) {
+        const struct dk_span span = dk_window_span(&visible->entry.window,
+                                                   dk_attention_query(problem, row + r));
+        for (size_t p = 0; p * DK_PANEL < count; p++) {
+            const size_t col = key + p * DK_PANEL;
+            keep[p][r] &= bits_of_span(span, col);
+            if (options->bias != NULL && keep[p][r] != 0)
+                keep[p][r] &= bits_of_bias(visible, row + r, col,
+                                           dk_min(DK_PANEL, count - p * DK_PANEL));
+        }
+    }
+    return DK_COVER_SOME;
 }
 
 struct dk_visible

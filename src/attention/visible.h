@@ -20,6 +20,15 @@ struct dk_visible {
 struct dk_visible dk_visible(const struct dk_attention *problem,
                              const struct dk_attend_entry *entry, size_t key_head);
 
+/*
+ * The same of a tile: rows row .. row + rows - 1, up to 6 of them, and keys key .. key + count - 1,
+ * up to 256 that exist. Only where it is some of them, keep[p][r] has a bit for each key key + 64 p
+ * .. of row + r.
+ */
+enum dk_cover
+dk_visible_look(const struct dk_visible *visible, const struct dk_kernels *kernels, size_t row,
+                size_t rows, size_t key, size_t count, uint64_t (*keep)[DK_ATTEND_ROWS]);
+
 /* The run of keys outside of which rows first .. last see nothing. */
 struct dk_span dk_visible_span(const struct dk_visible *visible, size_t first, size_t last);
 

@@ -207,6 +207,7 @@ struct dk_kernels {
     const struct dk_softmax_v_kernels *softmax_v;
     const struct dk_softmax_v_kernels *softmax_v_bf16; /* of pairs; of f32 where those are faster */
     const struct dk_pairs_kernels *pairs;
+    dk_flags_fn *flags;
     dk_dropout_fn *dropout;
     const struct dk_gradient_kernels *gradient;
     const struct dk_gradient_kernels *gradient_bf16; /* of pairs; else those of f32 */

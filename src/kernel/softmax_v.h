@@ -173,4 +173,11 @@ struct dk_pairs_kernels {
     dk_pack_pairs_fn *panel, *values;
 };
 
+/*
+ * What a boolean mask says of 'rows' (1 .. 6) rows and 'count' (1 .. 256) keys: bit c of keep[p][r]
+ * is flags[r][64 p + c] != 0, and 0 from 'count' on. Exactly 'count' bytes of each row are read.
+ */
+typedef void dk_flags_fn(const uint8_t *const *flags, size_t rows, size_t count,
+                         uint64_t (*keep)[DK_ATTEND_ROWS]);
+
 #endif /* DOTK_KERNEL_SOFTMAX_V_H */

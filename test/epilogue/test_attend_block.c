@@ -11,32 +11,28 @@ enum { ROWS = DK_ATTEND_ROWS, KEYS = DK_ATTEND_BLOCK, DIM = 20, WIDTH = 24, STRI
 
 /* A mask from an array of flags. */
 struct flag_mask {
-    struct dk_mask mask;
+    struct dk_score_mask mask;
     bool flag[ROWS][KEYS];
 };
 
 static enum dk_cover
-flag_cover(const struct dk_mask *mask, size_t row, size_t rows, size_t col, size_t cols)
+flag_look(const struct dk_score_mask *mask, size_t row, size_t rows, size_t key, size_t count,
+          uint64_t (*keep)[ROWS])
 {
     const struct flag_mask *const flags = (const struct flag_mask *)(const void *)mask;
     size_t seen = 0;
 
-    for (size_t r = row; r < row + rows; r++) {
-        for (size_t c = col; c < col + cols; c++)
-            seen += flags->flag[r][c];
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t p = 0; p * DK_PANEL < count; p++)
+            keep[p][r] = 0;
+        for (size_t c = 0; c < KEYS; c++) { /* what there is beyond 'count' must not matter */
+            const bool flag = c < count ? flags->flag[row + r][key + c] : c % 64 < 63;
+            seen += flag && c < count;
+            if (c / DK_PANEL * DK_PANEL < count)
+                keep[c / DK_PANEL][r] |= (uint64_t)flag << c % DK_PANEL;
+        }
     }
-    return seen == 0 ? DK_COVER_NONE : seen == rows * cols ? DK_COVER_ALL : DK_COVER_SOME;
-}
-
-static uint64_t
-flag_bits(const struct dk_mask *mask, size_t row, size_t col)
-{
-    const struct flag_mask *const flags = (const struct flag_mask *)(const void *)mask;
-    uint64_t bits = 0;
-
-    for (size_t i = 0; i < 64 && col + i < KEYS; i++)
-        bits |= (uint64_t)flags->flag[row][col + i] << i;
-    return bits;
+    return seen == 0 ? DK_COVER_NONE : seen == rows * count ? DK_COVER_ALL : DK_COVER_SOME;
 }
 
 struct problem {
@@ -49,7 +45,7 @@ struct problem {
 static void
 fill(struct problem *problem, uint64_t *seed)
 {
-    problem->mask.mask = (struct dk_mask){flag_cover, flag_bits};
+    problem->mask.mask = (struct dk_score_mask){flag_look};
     test_random_normals(seed, problem->query[0], ROWS * DIM);
     test_random_normals(seed, problem->key[0], KEYS * DIM);
     test_random_normals(seed, problem->value[0], KEYS * WIDTH);

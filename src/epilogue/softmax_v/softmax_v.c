@@ -108,16 +108,6 @@ blend_seen(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_ti
     }
 }
 
-/* How the mask covers 'count' keys from 'column' on, for the whole tile. */
-static enum dk_cover
-cover_of(const struct dk_attend_tile *tile, const struct dk_attend_block *block, size_t column,
-         size_t count)
-{
-    if (block->mask == NULL)
-        return DK_COVER_ALL;
-    return block->mask->cover(block->mask, tile->row, tile->rows, block->key + column, count);
-}
-
 /* What the mask and the end of the keys leave of the panels of a block. */
 struct view {
     uint64_t keep[BLOCK_PANELS][DK_ATTEND_ROWS]; /* for each row                      */
@@ -125,29 +115,30 @@ struct view {
     bool cut[BLOCK_PANELS];                      /* not everything is left to each row */
 };
 
-static void
-view_panel(const struct dk_attend_tile *tile, const struct dk_attend_block *block,
-           enum dk_cover whole, size_t panel, struct view *view)
+/* False: no row sees any of the block. */
+static bool
+view_block(const struct dk_attend_tile *tile, const struct dk_attend_block *block,
+           struct view *view)
 {
-    const size_t column = panel * DK_PANEL, count = dk_min(DK_PANEL, block->count - column);
-    const enum dk_cover cover = whole == DK_COVER_ALL ? whole
-                                                      : cover_of(tile, block, column, count);
-    uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1, all = exist;
+    const enum dk_cover cover = block->mask == NULL
+                                    ? DK_COVER_ALL
+                                    : block->mask->look(block->mask, tile->row, tile->rows,
+                                                        block->key, block->count, view->keep);
 
-    if (cover == DK_COVER_NONE)
-        exist = all = 0;
-    view->any[panel] = 0;
-    for (size_t r = 0; r < DK_ATTEND_ROWS; r++) {
-        uint64_t keep = exist;
-        if (cover == DK_COVER_SOME && r < tile->rows)
-            keep &= block->mask->bits(block->mask, tile->row + r, block->key + column);
-        view->keep[panel][r] = keep;
-        if (r < tile->rows) {
-            view->any[panel] |= keep;
+    for (size_t p = 0; p * DK_PANEL < block->count && cover != DK_COVER_NONE; p++) {
+        const size_t count = dk_min(DK_PANEL, block->count - p * DK_PANEL);
+        const uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1;
+        uint64_t any = 0, all = exist;
+        for (size_t r = 0; r < tile->rows; r++) {
+            const uint64_t keep = cover == DK_COVER_ALL ? exist : view->keep[p][r] & exist;
+            view->keep[p][r] = keep;
+            any |= keep;
             all &= keep;
         }
+        view->any[p] = any;
+        view->cut[p] = ~all != 0;
     }
-    view->cut[panel] = ~all != 0;
+    return cover != DK_COVER_NONE;
 }
 
 /* Whether the panel has to be blended row by row: what a mask hides in it may be no number. */
@@ -242,15 +233,12 @@ void
 dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
                 struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK])
 {
-    const enum dk_cover whole = cover_of(tile, block, 0, block->count);
     const size_t columns = (block->count + DK_PANEL - 1) / DK_PANEL;
     struct view view;
     size_t first = 0, last = 0; /* columns weighed and not yet blended */
 
-    if (whole == DK_COVER_NONE)
+    if (!view_block(tile, block, &view))
         return;
-    for (size_t p = 0; p < columns; p++)
-        view_panel(tile, block, whole, p, &view);
     for (size_t p = 0, panels = 1; p < columns; p += panels) {
         panels = 1;
         if (view.any[p] == 0) {

@@ -22,6 +22,18 @@ struct dk_attend_tile {
     size_t output_stride;
 };
 
+/* Which keys count for the rows of a tile. */
+struct dk_score_mask {
+    /*
+     * Of 'rows' (1 .. 6) rows from 'row' on and 'count' (1 .. 256) keys from 'key' on, a multiple
+     * of 64: none, all or some. With some, which is always allowed, bit c of keep[p][r] says that
+     * key
+     * + 64 p + c counts for row + r; it is unspecified from 'count' on.
+     */
+    enum dk_cover (*look)(const struct dk_score_mask *mask, size_t row, size_t rows, size_t key,
+                          size_t count, uint64_t (*keep)[DK_ATTEND_ROWS]);
+};
+
 /* What is added to scores, as kernels take it: base 2. */
 struct dk_score_bias {
     /* out[c] = what is added to the score of 'row' and key + c, c < count <= 64, 0 from there on.
@@ -38,7 +50,7 @@ struct dk_score_dropout {
 
 /* Up to DK_ATTEND_BLOCK keys, from 'key' on, a multiple of it; in words (kernel/softmax_v.h). */
 struct dk_attend_block {
-    const struct dk_mask *mask;
+    const struct dk_score_mask *mask;       /* NULL: all   */
     const struct dk_score_bias *bias;       /* NULL: none */
     float scale;                            /* scale * log2(e), for pairs */
     float softcap;                          /* 0: none; in base 2 */

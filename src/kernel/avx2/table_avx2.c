@@ -26,6 +26,7 @@ const struct dk_kernels dk_kernels_avx2 = {
     .softmax_v = &dk_softmax_v_avx2,
     .softmax_v_bf16 = &dk_softmax_v_avx2,
     .pairs = &dk_pairs_portable,
+    .flags = dk_flags_portable,
     .dropout = dk_dropout_avx2,
     .gradient = &dk_gradient_avx2,
     .gradient_bf16 = &dk_gradient_avx2,

@@ -43,7 +43,7 @@ extern const struct dk_kernels dk_kernels_neon;
     .pair_f32 =                                                                                    \
         {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},      \
     .pack_f32 = dk_pack_f32_neon, .widen = &dk_widen_neon, .softmax_v = &dk_softmax_v_neon,        \
-    .softmax_v_bf16 = &dk_softmax_v_neon, .pairs = &dk_pairs_portable,                             \
+    .softmax_v_bf16 = &dk_softmax_v_neon, .pairs = &dk_pairs_portable, .flags = dk_flags_portable, \
     .dropout = dk_dropout_portable, .gradient = &dk_gradient_neon,                                 \
     .gradient_bf16 = &dk_gradient_neon, .bias_act_f32 = dk_bias_act_f32_neon,                      \
     .linear_f32 = dk_linear_f32_neon, .exp_f32 = dk_exp_f32_neon, .yardstick = &dk_yardstick_neon

@@ -27,6 +27,7 @@ const struct dk_kernels dk_kernels_portable = {
     .softmax_v = &dk_softmax_v_portable,
     .softmax_v_bf16 = &dk_softmax_v_portable,
     .pairs = &dk_pairs_portable,
+    .flags = dk_flags_portable,
     .dropout = dk_dropout_portable,
     .gradient = &dk_gradient_portable,
     .gradient_bf16 = &dk_gradient_portable,
