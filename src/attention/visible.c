@@ -116,8 +116,9 @@ static uint64_t
 bits_of_bias(const struct dk_visible *visible, size_t row, size_t col, size_t count)
 {
     const dotk_attention_options *const options = &visible->problem->options;
-    return dk_bits_of_shown(options->bias + dense_row(visible, &options->bias_layout, row) + col,
-                            count);
+    const float *const bias = options->bias + dense_row(visible, &options->bias_layout, row);
+
+    return dk_bits_of_shown(bias + col, count);
 }
 
 static uint64_t
