@@ -141,6 +141,9 @@ typedef void dk_weigh_fn(const struct dk_weigh *args);
  *     value    (last, width), rows value_stride words apart, of which rows first .. last - 1 are
  *              read, and the other rows of their pairs
  *     output   as above; columns from width on are unspecified
+ *     keep     NULL, or key k may be passed over for row r when bit k % 64 of keep[k / 64][r] is
+ * not set. Promises of the caller: then its weight is 0 and its value finite, 'first' is a multiple
+ * of 64, and no bit from 'last' on is set
  */
 struct dk_blend {
     float (*weight)[DK_ATTEND_BLOCK];
@@ -149,6 +152,7 @@ struct dk_blend {
     size_t value_stride, width;
     float *output;
     size_t output_stride;
+    const uint64_t (*keep)[DK_ATTEND_ROWS];
 };
 typedef void dk_blend_fn(const struct dk_blend *args);
 

@@ -7,7 +7,7 @@
 
 #include "epilogue/softmax_v/softmax_v.h"
 
-enum { ROWS = DK_ATTEND_ROWS, KEYS = DK_ATTEND_BLOCK, DIM = 20, WIDTH = 24, STRIDE = 32 };
+enum { ROWS = DK_ATTEND_ROWS, KEYS = DK_ATTEND_BLOCK, DIM = 20, WIDTH = 72, STRIDE = 80 };
 
 /* A mask from an array of flags. */
 struct flag_mask {

@@ -73,7 +73,7 @@ values_finite(const struct dk_softmax_v_kernels *kernels, const struct dk_attend
 static void
 blend(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
       const struct dk_attend_block *block, float (*weight)[DK_ATTEND_BLOCK], size_t row,
-      size_t rows, size_t first, size_t last)
+      size_t rows, size_t first, size_t last, const uint64_t (*keep)[DK_ATTEND_ROWS])
 {
     struct dk_blend args = {
         .weight = weight + row,
@@ -83,6 +83,7 @@ blend(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *t
         .value_stride = block->value_stride,
         .output = tile->output + row * tile->output_stride,
         .output_stride = tile->output_stride,
+        .keep = keep,
     };
 
     for (size_t e = 0; e < block->width && first < last; e += args.width) {
@@ -103,7 +104,7 @@ blend_seen(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_ti
             const size_t first = c;
             while (c < count && (keep[r] >> c & 1) != 0)
                 c++;
-            blend(kernels, tile, block, weight, r, 1, column + first, column + c);
+            blend(kernels, tile, block, weight, r, 1, column + first, column + c, NULL);
         }
     }
 }
@@ -235,14 +236,17 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
 {
     const size_t columns = (block->count + DK_PANEL - 1) / DK_PANEL;
     struct view view;
-    size_t first = 0, last = 0; /* columns weighed and not yet blended */
+    const uint64_t(*keep)[DK_ATTEND_ROWS] = NULL; /* what blending may leave out */
+    size_t first = 0, last = 0;                   /* columns weighed and not yet blended */
 
     if (!view_block(tile, block, &view))
         return;
+    for (size_t p = 0; p < columns; p++)
+        keep = view.cut[p] ? view.keep : keep;
     for (size_t p = 0, panels = 1; p < columns; p += panels) {
         panels = 1;
         if (view.any[p] == 0) {
-            blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+            blend(kernels, tile, block, weight, 0, tile->rows, first, last, keep);
             first = last = (p + 1) * DK_PANEL;
             continue;
         }
@@ -250,18 +254,18 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
         weigh(kernels, tile, block, weight, &view, p, panels);
         const size_t end = (p + panels) * DK_PANEL, seen = seen_of(&view, p + panels - 1);
         if (stands_alone(kernels, block, &view, p)) {
-            blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+            blend(kernels, tile, block, weight, 0, tile->rows, first, last, keep);
             blend_seen(kernels, tile, block, weight, p * DK_PANEL, seen, view.keep[p]);
             first = last = end;
             continue;
         }
         last = end - DK_PANEL + seen;
         if (seen < DK_PANEL) { /* a gap in front of the next panel */
-            blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+            blend(kernels, tile, block, weight, 0, tile->rows, first, last, keep);
             first = last = end;
         }
     }
-    blend(kernels, tile, block, weight, 0, tile->rows, first, last);
+    blend(kernels, tile, block, weight, 0, tile->rows, first, last, keep);
 }
 
 static float
