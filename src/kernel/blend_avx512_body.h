@@ -209,12 +209,13 @@ pick_panel(const struct dk_blend *args, size_t first)
 DK_INLINE TARGET bool
 is_picked(const struct dk_blend *args, size_t first)
 {
-    const uint64_t *const keep = args->keep[first / DK_PANEL];
+    const size_t keys = args->last - first < DK_PANEL ? args->last - first : DK_PANEL;
     size_t cells = 0;
 
+    if (args->keep == NULL)
+        return false;
     for (size_t r = 0; r < args->rows; r++)
-        cells += (size_t)__builtin_popcountll(keep[r]);
-    const size_t keys = args->last - first < DK_PANEL ? args->last - first : DK_PANEL;
+        cells += (size_t)__builtin_popcountll(args->keep[first / DK_PANEL][r]);
     return cells * 100 <= args->rows * keys * PICKED_MOST;
 }
 
@@ -223,10 +224,6 @@ blend(const struct dk_blend *args)
 {
     struct dk_blend part = *args;
 
-    if (args->keep == NULL) {
-        blend_all(args);
-        return;
-    }
     for (size_t end; part.first < args->last; part.first = end) {
         end = part.first + DK_PANEL;
         if (is_picked(args, part.first)) {

@@ -446,8 +446,8 @@ test_blend_bits(void **state)
             float *const together = aligned(ROWS * tile.stride * sizeof *together);
             test_random_normals(&seed, tile.weight[0], ROWS * BLOCK);
             test_random_normals(&seed, value, BLOCK * width);
-            struct dk_blend blend = {tile.weight, ROWS,  0,           BLOCK,      value,
-                                     width,       width, tile.output, tile.stride};
+            struct dk_blend blend = {tile.weight, ROWS,  0,           BLOCK,       value,
+                                     width,       width, tile.output, tile.stride, NULL};
             kernels->softmax_v->blend(&blend);
             memcpy(together, tile.output, ROWS * tile.stride * sizeof *together);
             begin(&tile);
@@ -470,6 +470,51 @@ test_blend_bits(void **state)
     }
 }
 
+/* Keys that may be passed over, few or many of a panel, make no difference. */
+static void
+test_blend_of_kept_keys(void **state)
+{
+    static const size_t widths[] = {1, 16, 33, 50, 64, 72, 200};
+    const struct dk_kernels *kernels;
+    uint64_t seed = 8;
+
+    (void)state;
+    for (size_t k = 0; (kernels = dk_kernels_at(k)) != NULL; k++) {
+        for (size_t round = 0; round < 70; round++) {
+            const size_t width = widths[round % 7], rows = 1 + round % ROWS;
+            const size_t last = 1 + test_random_below(&seed, BLOCK);
+            struct tile tile = make_tile(ROWS, 1, width, 1, &seed);
+            float *const value = aligned(BLOCK * width * sizeof *value);
+            float *const dense = aligned(ROWS * tile.stride * sizeof *dense);
+            uint64_t keep[BLOCK / DK_PANEL][ROWS] = {{0}};
+            test_random_normals(&seed, tile.weight[0], ROWS * BLOCK);
+            test_random_normals(&seed, value, BLOCK * width);
+            for (size_t j = 0; j < BLOCK; j++) {
+                for (size_t r = 0; r < ROWS; r++) {
+                    const bool kept = j < last &&
+                                      test_random_below(&seed, 4) < (j / 64 + round) % 5;
+                    keep[j / 64][r] |= (uint64_t)kept << j % 64;
+                    tile.weight[r][j] = kept ? tile.weight[r][j] : 0;
+                }
+            }
+            struct dk_blend blend = {tile.weight, rows,  0,           last,        value,
+                                     width,       width, tile.output, tile.stride, NULL};
+            kernels->softmax_v->blend(&blend);
+            memcpy(dense, tile.output, rows * tile.stride * sizeof *dense);
+            begin(&tile);
+            blend.keep = (const uint64_t(*)[ROWS])keep;
+            kernels->softmax_v->blend(&blend);
+            for (size_t r = 0; r < rows; r++) {
+                for (size_t e = 0; e < width; e++)
+                    assert_true(tile.output[r * tile.stride + e] == dense[r * tile.stride + e]);
+            }
+            free(value);
+            free(dense);
+            drop_tile(&tile);
+        }
+    }
+}
+
 int
 main(void)
 {
@@ -483,6 +528,7 @@ main(void)
         cmocka_unit_test(test_not_numbers),
         cmocka_unit_test(test_blend),
         cmocka_unit_test(test_blend_bits),
+        cmocka_unit_test(test_blend_of_kept_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

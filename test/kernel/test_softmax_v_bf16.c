@@ -404,8 +404,8 @@ test_blend_bits(void **state)
                          test_random_below(&seed, 5) == 0 ? 0 : normal[j]);
             for (size_t j = 0; j < BLOCK * width; j++)
                 set_half(value, j, test_random_float(&seed));
-            struct dk_blend blend = {tile.weight, ROWS,  0,           BLOCK,      value,
-                                     width,       width, tile.output, tile.stride};
+            struct dk_blend blend = {tile.weight, ROWS,  0,           BLOCK,       value,
+                                     width,       width, tile.output, tile.stride, NULL};
             kernels->softmax_v_bf16->blend(&blend);
             memcpy(together, tile.output, ROWS * tile.stride * sizeof *together);
             begin(&tile);
