@@ -14,7 +14,10 @@
 
 #include "kernel/logarithm.h"
 
-enum { BLOCK_PANELS = DK_ATTEND_BLOCK / DK_PANEL };
+enum {
+    BLOCK_PANELS = DK_ATTEND_BLOCK / DK_PANEL,
+    SPARSE_KEYS = 16, /* not seen by all rows: from there on blending looks what it may leave out */
+};
 
 void
 dk_attend_begin(const struct dk_attend_tile *tile)
@@ -114,7 +117,15 @@ struct view {
     uint64_t keep[BLOCK_PANELS][DK_ATTEND_ROWS]; /* for each row                      */
     uint64_t any[BLOCK_PANELS];                  /* for some row                      */
     bool cut[BLOCK_PANELS];                      /* not everything is left to each row */
+    bool sparse; /* some panel, so much that blending may gain by it */
 };
+
+/* Keys up to the last that some row sees. */
+static size_t
+seen_of(const struct view *view, size_t panel)
+{
+    return 64 - (size_t)__builtin_clzll(view->any[panel]);
+}
 
 /* False: no row sees any of the block. */
 static bool
@@ -126,6 +137,7 @@ view_block(const struct dk_attend_tile *tile, const struct dk_attend_block *bloc
                                     : block->mask->look(block->mask, tile->row, tile->rows,
                                                         block->key, block->count, view->keep);
 
+    view->sparse = false;
     for (size_t p = 0; p * DK_PANEL < block->count && cover != DK_COVER_NONE; p++) {
         const size_t count = dk_min(DK_PANEL, block->count - p * DK_PANEL);
         const uint64_t exist = count == DK_PANEL ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1;
@@ -138,6 +150,8 @@ view_block(const struct dk_attend_tile *tile, const struct dk_attend_block *bloc
         }
         view->any[p] = any;
         view->cut[p] = ~all != 0;
+        if (any != 0 && ~all != 0)
+            view->sparse |= seen_of(view, p) - (size_t)__builtin_popcountll(all) >= SPARSE_KEYS;
     }
     return cover != DK_COVER_NONE;
 }
@@ -155,13 +169,6 @@ stands_alone(const struct dk_softmax_v_kernels *kernels, struct dk_attend_block 
         *finite = values_finite(kernels, block, panel * DK_PANEL,
                                 dk_min((panel + 1) * DK_PANEL, block->count));
     return *finite == 0;
-}
-
-/* Keys up to the last that some row sees. */
-static size_t
-seen_of(const struct view *view, size_t panel)
-{
-    return 64 - (size_t)__builtin_clzll(view->any[panel]);
 }
 
 /* How many panels from 'panel' on, which some row sees, can be weighed together. */
@@ -236,13 +243,12 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
 {
     const size_t columns = (block->count + DK_PANEL - 1) / DK_PANEL;
     struct view view;
-    const uint64_t(*keep)[DK_ATTEND_ROWS] = NULL; /* what blending may leave out */
-    size_t first = 0, last = 0;                   /* columns weighed and not yet blended */
+    const uint64_t(*keep)[DK_ATTEND_ROWS]; /* what blending may leave out */
+    size_t first = 0, last = 0;            /* columns weighed and not yet blended */
 
     if (!view_block(tile, block, &view))
         return;
-    for (size_t p = 0; p < columns; p++)
-        keep = view.cut[p] ? view.keep : keep;
+    keep = view.sparse ? view.keep : NULL;
     for (size_t p = 0, panels = 1; p < columns; p += panels) {
         panels = 1;
         if (view.any[p] == 0) {
