@@ -295,6 +295,7 @@ test_refusals(void **state)
         {"--softcap 1e-50", 2, "--softcap is 1e-50: give a cap"}, /* 0 in f32 */
     };
     const float twos[] = {2, 2, 2, 2, 2, 2, 2, 2, 2};
+    static const float three_heads[B * 3 * S * D];
 
     (void)state;
     save_u8("two.npy", twos, 2, (const size_t[]){1, S});
@@ -303,7 +304,7 @@ test_refusals(void **state)
         assert_refused(cases[i].code, cases[i].message);
     }
     assert_false(exists("o.npy"));
-    save_f32("k3.npy", k, 4, (const size_t[]){B, 3, S, D});
+    save_f32("k3.npy", three_heads, 4, (const size_t[]){B, 3, S, D});
     dotk("attend -Q q.npy -K k3.npy -V k3.npy -o o.npy");
     assert_refused(4, "--key k3.npy has 3 heads, --query q.npy has 4: as many, or a number that");
     for (size_t i = 0; i < 4; i++) {
