@@ -25,17 +25,14 @@ blend_columns(const size_t rows, const size_t vecs, const struct dk_blend *args,
     value += first * stride;
     for (size_t k = first; k < last; k++) {
         __m512 line[4];
-        const size_t ahead = stride > 4 * LANES      ? AHEAD_STEPS * stride
-                             : k % STREAM_STEPS == 0 ? STREAM_WORDS
-                                                     : 0; /* asks for what is loaded anyway */
         DK_UNROLL
         for (size_t v = 0; v < vecs; v++) {
             line[v] = v + 1 < vecs ? _mm512_loadu_ps(value + v * LANES)
                                    : _mm512_maskz_loadu_ps(tail, value + v * LANES);
             if (rows == ROWS)
                 PREFETCH_L1(value + AHEAD_STEPS * stride + v * LANES);
-            else
-                PREFETCH_L2(value + ahead + v * LANES);
+            else if (stride > 4 * LANES) /* rows with gaps between the columns of this pass */
+                PREFETCH_L2(value + AHEAD_STEPS * stride + v * LANES);
         }
         DK_UNROLL
         for (size_t r = 0; r < rows; r++) {

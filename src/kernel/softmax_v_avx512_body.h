@@ -134,8 +134,6 @@ score_steps(const size_t rows, const size_t vecs, const struct dk_weigh *args, c
             keys[v] = _mm512_load_ps(panel + v * LANES);
             if (rows == ROWS)
                 PREFETCH_L1(panel + AHEAD_STEPS * DK_PANEL + v * LANES);
-            else if (d % STREAM_STEPS == 0)
-                PREFETCH_L2(panel + STREAM_WORDS + v * LANES);
         }
         DK_UNROLL
         for (size_t r = 0; r < rows; r++) {

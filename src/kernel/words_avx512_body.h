@@ -14,19 +14,11 @@
 #define TARGET DK_TARGET("avx512f,avx512vl,avx512dq")
 
 /*
- * Few rows take keys and values as fast as memory gives them, and what lies without gaps the
- * machine reads ahead by itself, but it begins anew with each 4 KiB: there the first lines are
- * asked for, two of them ahead. More is less: what waits in the miss buffers of L1 keeps the
- * machine's own reading out (bench/ladder/decode.md).
+ * Few rows take keys and values as fast as memory gives them. What lies without gaps they do not
+ * ask for ahead of time: the machine reads ahead by itself, and a prefetch that waits in the miss
+ * buffers of L1 keeps that out (bench/ladder/decode.md).
  */
-enum {
-    LANES = 16,
-    ROWS = DK_ATTEND_ROWS,
-    AHEAD_STEPS = 8,
-    STREAM_WORDS = 2 * 4096 / 4,
-    STREAM_STEPS = 4096 / 4 / (4 * LANES),
-    PAIRS = WORD_KEYS == 2
-};
+enum { LANES = 16, ROWS = DK_ATTEND_ROWS, AHEAD_STEPS = 8, PAIRS = WORD_KEYS == 2 };
 
 /* asm: see tile_avx512.c */
 #define PREFETCH_L1(address) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(address)))
