@@ -65,10 +65,11 @@ add_bias(struct tile *tile, float size, uint64_t *seed)
 {
     const size_t count = (3 * ROWS + tile->rows) * DK_PANEL;
 
-    tile->bias = (float(*)[DK_PANEL])test_guarded_floats(&tile->bias_guarded, count);
-    test_random_normals(seed, tile->bias[0], count);
+    float *const bias = test_guarded_floats(&tile->bias_guarded, count);
+    test_random_normals(seed, bias, count);
     for (size_t i = 0; i < count; i++)
-        tile->bias[0][i] *= size;
+        bias[i] *= size;
+    tile->bias = (float(*)[DK_PANEL])bias;
 }
 
 static inline void
