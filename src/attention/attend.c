@@ -323,8 +323,7 @@ pack_queries(const struct work *work, const struct room *room, const struct unit
             dk_widen_store(work->kernels, problem->options.store, from, problem->dim, packed);
             row = packed;
         }
-        for (size_t d = 0; d < problem->dim; d++)
-            packed[d] = row[d] * factor;
+        work->kernels->scale_f32(row, problem->dim, factor, packed);
     }
 }
 
@@ -374,10 +373,7 @@ attend_chunk(const struct work *work, struct room *room, const struct unit *unit
     const size_t begin = dk_max(chunk * DK_ATTEND_CHUNK, unit->span.begin / step * step);
     unsigned wanted = wanted_panels(unit, begin, step), next_wanted;
 
-    for (size_t t = 0; t < tiles; t++) {
-        const struct dk_attend_tile tile = tile_at(work, room, unit, t, out.output);
-        dk_attend_begin(&tile);
-    }
+    dk_attend_begin(room->softmax, tiles, out.output, unit->rows * work->stride);
     for (size_t key = begin; key < end; key += step, wanted = next_wanted) {
         const size_t next = key + step;
         struct dk_attend_block block = {
@@ -421,6 +417,15 @@ merge_unit(const struct work *work, const struct unit *unit, struct answers tota
                         next.output + r * work->stride, work->problem->width);
 }
 
+/* The sink of row r of a unit, -infinity for none. */
+static float
+sink_of(const struct dk_attention *problem, const struct unit *unit, size_t r)
+{
+    const float *const sinks = problem->options.sinks;
+    return sinks != NULL ? sinks[dk_attention_query_head(problem, unit->key_head, unit->row + r)]
+                         : -INFINITY;
+}
+
 static void
 finish_unit(const struct work *work, const struct room *room, const struct unit *unit,
             struct answers total)
@@ -430,20 +435,18 @@ finish_unit(const struct work *work, const struct room *room, const struct unit 
     const struct dk_attend_entry *const entry = &unit->visible.entry;
     const size_t size = dk_attention_size(problem);
 
+    for (size_t r = 0; r < unit->rows && problem->lse != NULL; r++)
+        problem->lse[dk_attention_lse(problem, entry, unit->key_head, unit->row + r)] =
+            dk_attend_lse(&total.row[r], sink_of(problem, unit, r));
     for (size_t r = 0; r < unit->rows; r++) {
         const size_t row = unit->row + r;
-        const size_t head = dk_attention_query_head(problem, unit->key_head, row);
         char *const out = (char *)problem->out + size * dk_attention_row(problem, &options->output,
                                                                          entry, unit->key_head,
                                                                          row);
         float *const wide = room->wide != NULL ? room->wide : (float *)(void *)out;
-        const float sink = options->sinks != NULL ? options->sinks[head] : -INFINITY;
-        dk_attend_finish(&total.row[r], sink, work->dropout.factor, total.output + r * work->stride,
-                         problem->width, wide,
-                         problem->lse == NULL
-                             ? NULL
-                             : problem->lse +
-                                   dk_attention_lse(problem, entry, unit->key_head, row));
+        dk_attend_finish(work->kernels, &total.row[r], sink_of(problem, unit, r),
+                         work->dropout.factor, total.output + r * work->stride, problem->width,
+                         wide);
         if (room->wide != NULL)
             dk_narrow_store(work->kernels, options->store, wide, problem->width, out);
     }

@@ -167,6 +167,9 @@ dk_rows_lie_apart(enum dk_row kind, const struct dk_screen *args)
 typedef void dk_pack_f32_fn(const float *rows, size_t stride, size_t count, size_t dim,
                             float factor, float *panel);
 
+/* out[i] = from[i] * factor + 0, which makes +0 of -0. Nothing else is read or written. */
+typedef void dk_scale_f32_fn(const float *from, size_t count, float factor, float *out);
+
 #include "kernel/bias_act.h"
 #include "kernel/dropout.h"
 #include "kernel/gradient.h"
@@ -202,6 +205,7 @@ struct dk_kernels {
     const char *screen_i4_name;
     dk_pair_f32_fn *pair_f32[DK_SCORE_KINDS];
     dk_pack_f32_fn *pack_f32;
+    dk_scale_f32_fn *scale_f32;
     const struct dk_widen_kernels *widen;
 
     const struct dk_softmax_v_kernels *softmax_v;

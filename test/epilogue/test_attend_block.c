@@ -94,7 +94,7 @@ attend(const struct dk_kernels *kernels, const struct problem *problem, size_t r
         .finite = {-1, -1, -1, -1},
     };
 
-    dk_attend_begin(&tile);
+    dk_attend_begin(&softmax, 1, output[0], rows * STRIDE);
     dk_attend_block(kernels->softmax_v, &tile, &block, weight);
     dk_attend_take(kernels->softmax_v, &tile, answers);
 }
@@ -104,9 +104,10 @@ check_row(const struct problem *problem, size_t r, size_t count, struct dk_atten
           const float *output)
 {
     double score[KEYS], most = -INFINITY, sum = 0;
-    float out[WIDTH], lse;
+    const float lse = dk_attend_lse(&answer, -INFINITY);
+    float out[WIDTH];
 
-    dk_attend_finish(&answer, -INFINITY, 1, output, WIDTH, out, &lse);
+    dk_attend_finish(dk_kernels_at(0), &answer, -INFINITY, 1, output, WIDTH, out);
     for (size_t k = 0; k < count; k++) {
         score[k] = problem->mask.flag[r][k]
                        ? test_dot(problem->query[r], problem->key[k], DIM, NULL) * log(2)
@@ -178,6 +179,24 @@ test_masks_with_holes(void **state)
     }
 }
 
+/* Log-sum-exps of sums of every size, and of sums that are no numbers. */
+static void
+test_log_sum_exp(void **state)
+{
+    (void)state;
+    for (float sum = 0x1p-149f; sum <= 0x1p127f; sum *= 1.0009765625f) {
+        const struct dk_attend_answer answer = {0, sum, sum};
+        const double want = log((double)sum);
+        assert_true(fabs(dk_attend_lse(&answer, -INFINITY) - want) <= 0x1p-24 * fabs(want) + 1e-11);
+        if (sum < 0x1p-130f)
+            sum *= 2;
+    }
+    assert_true(dk_attend_lse(&(struct dk_attend_answer){0, 1, 1}, -INFINITY) == 0);
+    assert_true(dk_attend_lse(&(struct dk_attend_answer){3, INFINITY, 1}, -INFINITY) == INFINITY);
+    assert_true(isnan(dk_attend_lse(&(struct dk_attend_answer){NAN, NAN, NAN}, -INFINITY)));
+    assert_true(dk_attend_lse(&(struct dk_attend_answer){-INFINITY, 0, 0}, 2) == 2);
+}
+
 static void
 test_merge(void **state)
 {
@@ -218,6 +237,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks_with_holes),
+        cmocka_unit_test(test_log_sum_exp),
         cmocka_unit_test(test_merge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -378,6 +378,32 @@ panels_are_transposed_rows(void **state)
     }
 }
 
+/* Every element and nothing beside it; no -0 comes out. */
+static void
+scaling(void **state)
+{
+    uint64_t seed = 9;
+
+    (void)state;
+    for (size_t count = 0; count <= 100; count++) {
+        const struct dk_kernels *kernels;
+        struct test_guarded from_guarded, out_guarded;
+        float *const from = test_guarded_floats(&from_guarded, count);
+        float *const out = test_guarded_floats(&out_guarded, count);
+        test_random_normals(&seed, from, count);
+        for (size_t i = 0; i < count; i += 3)
+            from[i] = i % 2 == 0 ? -0.0f : -0x1p-149f;
+        for (size_t t = 0; (kernels = dk_kernels_at(t)) != NULL; t++) {
+            memset(out, 0x7f, count * sizeof *out);
+            kernels->scale_f32(from, count, 0.3f, out);
+            for (size_t i = 0; i < count; i++)
+                assert_same_bits(out[i], from[i] * 0.3f + 0.0f, kernels->isa, "scale", count);
+        }
+        test_guarded_free(&from_guarded);
+        test_guarded_free(&out_guarded);
+    }
+}
+
 /* The defined score itself is within its stated bound of the exact one. */
 static void
 scores_keep_their_bound(void **state)
@@ -477,6 +503,7 @@ main(void)
         cmocka_unit_test(few_have_the_defined_bits),
         cmocka_unit_test(screens_keep_their_bound),
         cmocka_unit_test(panels_are_transposed_rows),
+        cmocka_unit_test(scaling),
         cmocka_unit_test(scores_keep_their_bound),
         cmocka_unit_test(golden_scores_stand),
         cmocka_unit_test(hard_inputs_have_the_defined_bits),

@@ -9,6 +9,7 @@
  */
 #include "epilogue/softmax_v/softmax_v.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -20,13 +21,14 @@ enum {
 };
 
 void
-dk_attend_begin(const struct dk_attend_tile *tile)
+dk_attend_begin(struct dk_softmax_rows *softmax, size_t tiles, float *output, size_t floats)
 {
-    memset(tile->softmax->sum, 0, sizeof tile->softmax->sum);
-    memset(tile->softmax->divisor, 0, sizeof tile->softmax->divisor);
-    for (size_t r = 0; r < DK_ATTEND_ROWS; r++)
-        tile->softmax->max[r] = -INFINITY;
-    memset(tile->output, 0, tile->rows * tile->output_stride * sizeof *tile->output);
+    memset(softmax, 0, tiles * sizeof *softmax);
+    for (size_t t = 0; t < tiles; t++) {
+        for (size_t r = 0; r < DK_ATTEND_ROWS; r++)
+            softmax[t].max[r] = -INFINITY;
+    }
+    memset(output, 0, floats * sizeof *output);
 }
 
 /* Columns of a strip of values from e on, and where it begins. */
@@ -116,8 +118,9 @@ blend_seen(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_ti
 struct view {
     uint64_t keep[BLOCK_PANELS][DK_ATTEND_ROWS]; /* for each row                      */
     uint64_t any[BLOCK_PANELS];                  /* for some row                      */
-    bool cut[BLOCK_PANELS];                      /* not everything is left to each row */
-    bool sparse; /* some panel, so much that blending may gain by it */
+    bool cut[BLOCK_PANELS];   /* not 64 keys are left to each row                */
+    bool holes[BLOCK_PANELS]; /* to some row the mask does not leave all that exist */
+    bool sparse;              /* some panel, so much that blending may gain by it */
 };
 
 /* Keys up to the last that some row sees. */
@@ -150,6 +153,7 @@ view_block(const struct dk_attend_tile *tile, const struct dk_attend_block *bloc
         }
         view->any[p] = any;
         view->cut[p] = ~all != 0;
+        view->holes[p] = all != exist;
         if (any != 0 && ~all != 0)
             view->sparse |= seen_of(view, p) - (size_t)__builtin_popcountll(all) >= SPARSE_KEYS;
     }
@@ -163,7 +167,7 @@ stands_alone(const struct dk_softmax_v_kernels *kernels, struct dk_attend_block 
 {
     signed char *const finite = &block->finite[panel];
 
-    if (!view->cut[panel])
+    if (!view->holes[panel])
         return false;
     if (*finite < 0)
         *finite = values_finite(kernels, block, panel * DK_PANEL,
@@ -277,14 +281,13 @@ dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_atte
 static float
 sum_of_lanes(const float lanes[DK_ATTEND_LANES])
 {
-    float lane[DK_ATTEND_LANES];
+    float eight[8], four[4];
 
-    memcpy(lane, lanes, sizeof lane);
-    for (size_t half = DK_ATTEND_LANES / 2; half > 0; half /= 2) {
-        for (size_t i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    }
-    return lane[0];
+    for (size_t i = 0; i < 8; i++)
+        eight[i] = lanes[i] + lanes[i + 8];
+    for (size_t i = 0; i < 4; i++)
+        four[i] = eight[i] + eight[i + 4];
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 void
@@ -331,30 +334,73 @@ dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct dk_att
     a->max = max;
 }
 
-void
-dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
-                 const float *output, size_t width, float *out, float *lse)
+/*
+ * log2(x) within 1e-11 of itself, which f32 does not show, in a third of the time: x = 2^n m with m
+ * from sqrt(1/2) to sqrt(2), and log(m) = 2 artanh(s), s = (m - 1) / (m + 1), by its series to
+ * s^13.
+ */
+static double
+log2_of(double x)
 {
-    const double base_2 = sink / DK_LN_2;
+    const uint64_t least = 0x3fe6a09e667f3bcd; /* sqrt(1/2) */
+    uint64_t bits;
+    double m;
+
+    if (!(x >= DBL_MIN && x <= DBL_MAX))
+        return log2(x);
+    memcpy(&bits, &x, sizeof bits);
+    const int64_t n = (int64_t)(bits - least) >> 52;
+    bits -= (uint64_t)n << 52;
+    memcpy(&m, &bits, sizeof m);
+    const double s = (m - 1) / (m + 1), z = s * s, w = z * z;
+    const double series = (1.0 + z * (1.0 / 3)) +
+                          w * ((1.0 / 5 + z * (1.0 / 7)) +
+                               w * ((1.0 / 9 + z * (1.0 / 11)) + w * (1.0 / 13)));
+    return (double)n + s * series * (2 / DK_LN_2);
+}
+
+/* The score of a sink in base 2, and the larger of it and the highest other one. */
+struct sink {
+    double score, most;
+};
+
+static struct sink
+sink_of(const struct dk_attend_answer *answer, float sink)
+{
+    const double score = sink / DK_LN_2;
+    return (struct sink){score, score > answer->max ? score : answer->max};
+}
+
+void
+dk_attend_finish(const struct dk_kernels *kernels, const struct dk_attend_answer *answer,
+                 float sink, float boost, const float *output, size_t width, float *out)
+{
     float factor = 1 / answer->divisor;
-    double most = answer->max, sum = answer->sum;
 
     if (answer->max == -INFINITY) {
         memset(out, 0, width * sizeof *out);
-        if (lse != NULL)
-            *lse = sink;
         return;
     }
     if (sink != -INFINITY) {
-        most = base_2 > answer->max ? base_2 : answer->max;
-        const double seen = exp2(answer->max - most), unseen = exp2(base_2 - most);
-        sum = answer->sum * seen + unseen;
+        const struct sink with = sink_of(answer, sink);
+        const double seen = exp2(answer->max - with.most), unseen = exp2(with.score - with.most);
         factor = (float)(seen / (answer->divisor * seen + unseen));
     }
-    factor *= boost;
     /* + 0 makes +0 of -0: whether a masked key's 0 * v was added must not show. */
-    for (size_t e = 0; e < width; e++)
-        out[e] = output[e] * factor + 0.0f;
-    if (lse != NULL)
-        *lse = (float)((most + log2(sum)) * DK_LN_2);
+    kernels->scale_f32(output, width, factor * boost, out);
+}
+
+float
+dk_attend_lse(const struct dk_attend_answer *answer, float sink)
+{
+    double most = answer->max, sum = answer->sum;
+
+    if (answer->max == -INFINITY)
+        return sink;
+    if (sink != -INFINITY) {
+        const struct sink with = sink_of(answer, sink);
+        most = with.most;
+        sum = answer->sum * exp2(answer->max - most) + exp2(with.score - most);
+    }
+    return (float)((most + log2_of(sum)) * DK_LN_2);
 }

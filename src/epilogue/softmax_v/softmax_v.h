@@ -70,8 +70,8 @@ struct dk_attend_answer {
     float divisor;  /* of output sums: the sum of weights as they were multiplied */
 };
 
-/* Makes a tile ready for the first block of a chunk. */
-void dk_attend_begin(const struct dk_attend_tile *tile);
+/* Makes tiles ready for the first block of a chunk, whose outputs are 'floats' from 'output' on. */
+void dk_attend_begin(struct dk_softmax_rows *softmax, size_t tiles, float *output, size_t floats);
 
 /* Adds a block to a tile. 'weight' is scratch, DK_ATTEND_ROWS rows, 64-byte aligned. */
 void dk_attend_block(const struct dk_softmax_v_kernels *kernels, const struct dk_attend_tile *tile,
@@ -89,11 +89,14 @@ void dk_attend_merge(struct dk_attend_answer *a, float *a_output, const struct d
                      const float *b_output, size_t width);
 
 /*
- * out = output / sum, zeros when nothing was seen; *lse, unless NULL, in natural logarithms. 'sink'
- * (natural as well, -INFINITY for none) is the score of a key without a value: it has its share of
- * the sum. 'boost' is what dropout multiplies the weights by that stay, 1 without it.
+ * out = output / sum, zeros when nothing was seen. 'sink' (a natural logarithm, -INFINITY for none)
+ * is the score of a key without a value: it has its share of the sum. 'boost' is what dropout
+ * multiplies the weights by that stay, 1 without it.
  */
-void dk_attend_finish(const struct dk_attend_answer *answer, float sink, float boost,
-                      const float *output, size_t width, float *out, float *lse);
+void dk_attend_finish(const struct dk_kernels *kernels, const struct dk_attend_answer *answer,
+                      float sink, float boost, const float *output, size_t width, float *out);
+
+/* The log-sum-exp, natural; 'sink' as above. */
+float dk_attend_lse(const struct dk_attend_answer *answer, float sink);
 
 #endif /* DOTK_EPILOGUE_SOFTMAX_V_H */

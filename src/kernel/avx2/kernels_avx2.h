@@ -13,6 +13,7 @@ dk_screen_fn dk_screen_dot_f32_avx2, dk_screen_l2_f32_avx2;
 dk_screen_fn dk_screen_dot_f16_avx2, dk_screen_l2_f16_avx2;
 dk_screen_fn dk_screen_dot_bf16_avx2, dk_screen_l2_bf16_avx2;
 dk_pack_f32_fn dk_pack_f32_avx2;
+dk_scale_f32_fn dk_scale_f32_avx2;
 dk_bias_act_f32_fn dk_bias_act_f32_avx2;
 dk_dropout_fn dk_dropout_avx2;
 dk_linear_f32_fn dk_linear_f32_avx2;

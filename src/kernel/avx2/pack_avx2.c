@@ -28,3 +28,16 @@ dk_pack_f32_avx2(const float *rows, size_t stride, size_t count, size_t dim, flo
         }
     }
 }
+
+TARGET void
+dk_scale_f32_avx2(const float *from, size_t count, float factor, float *out)
+{
+    const __m256 times = _mm256_set1_ps(factor), zero = _mm256_setzero_ps();
+
+    for (size_t i = 0; i < count; i += LANES) {
+        const size_t wide = count - i < LANES ? count - i : LANES;
+        const __m256i lanes = dk_first_lanes(wide);
+        const __m256 x = _mm256_maskload_ps(from + i, lanes);
+        _mm256_maskstore_ps(out + i, lanes, _mm256_add_ps(_mm256_mul_ps(x, times), zero));
+    }
+}

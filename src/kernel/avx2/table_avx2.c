@@ -22,6 +22,7 @@ const struct dk_kernels dk_kernels_avx2 = {
     .screen_i4 = dk_screen_i4_avx2,
     .screen_i4_name = "screen_i4_avx2",
     .pack_f32 = dk_pack_f32_avx2,
+    .scale_f32 = dk_scale_f32_avx2,
     .widen = &dk_widen_avx2,
     .softmax_v = &dk_softmax_v_avx2,
     .softmax_v_bf16 = &dk_softmax_v_avx2,

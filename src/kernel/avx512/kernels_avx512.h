@@ -10,6 +10,7 @@ dk_screen_fn dk_screen_dot_f32_avx512, dk_screen_l2_f32_avx512;
 dk_screen_fn dk_screen_dot_f16_avx512, dk_screen_l2_f16_avx512;
 dk_screen_fn dk_screen_dot_bf16_avx512, dk_screen_l2_bf16_avx512;
 dk_pack_f32_fn dk_pack_f32_avx512;
+dk_scale_f32_fn dk_scale_f32_avx512;
 dk_bias_act_f32_fn dk_bias_act_f32_avx512;
 dk_flags_fn dk_flags_avx512;
 dk_dropout_fn dk_dropout_avx512;
@@ -43,9 +44,10 @@ extern const struct dk_kernels dk_kernels_avx512;
     .screen_name = {[DK_ROW_F32] = "screen_f32_avx512",                                            \
                     [DK_ROW_F16] = "screen_f16_avx512",                                            \
                     [DK_ROW_BF16] = "screen_bf16_avx512"},                                         \
-    .pack_f32 = dk_pack_f32_avx512, .widen = &dk_widen_avx512, .softmax_v = &dk_softmax_v_avx512,  \
-    .pairs = &dk_pairs_avx512, .flags = dk_flags_avx512, .dropout = dk_dropout_avx512,             \
-    .gradient = &dk_gradient_avx512, .bias_act_f32 = dk_bias_act_f32_avx512,                       \
-    .linear_f32 = dk_linear_f32_avx512, .exp_f32 = dk_exp_f32_avx512
+    .pack_f32 = dk_pack_f32_avx512, .scale_f32 = dk_scale_f32_avx512, .widen = &dk_widen_avx512,   \
+    .softmax_v = &dk_softmax_v_avx512, .pairs = &dk_pairs_avx512, .flags = dk_flags_avx512,        \
+    .dropout = dk_dropout_avx512, .gradient = &dk_gradient_avx512,                                 \
+    .bias_act_f32 = dk_bias_act_f32_avx512, .linear_f32 = dk_linear_f32_avx512,                    \
+    .exp_f32 = dk_exp_f32_avx512
 
 #endif /* DOTK_KERNEL_KERNELS_AVX512_H */

@@ -8,7 +8,7 @@
 
 enum { LANES = 16 };
 
-/* Columns c0 .. c0 + 15 of the panel, of which 'count' (0 .. 16) exist. */
+/* Columns c0 .. c0 + 15 of the panel, of which 'count' (1 .. 16) exist. */
 DK_INLINE TARGET void
 pack_16(const float *rows, size_t stride, size_t count, size_t dim, __m512 factor, float *panel)
 {
@@ -41,8 +41,26 @@ dk_pack_f32_avx512(const float *rows, size_t stride, size_t count, size_t dim, f
     for (size_t c = 0; c < DK_PANEL; c += LANES) {
         if (c + LANES <= count)
             pack_16(rows + c * stride, stride, LANES, dim, times, panel + c);
+        else if (c < count)
+            pack_16(rows + c * stride, stride, count - c, dim, times, panel + c);
         else
-            pack_16(c < count ? rows + c * stride : rows, stride, c < count ? count - c : 0, dim,
-                    times, panel + c);
+            for (size_t d = 0; d < dim; d++)
+                _mm512_store_ps(panel + d * DK_PANEL + c, _mm512_setzero_ps());
+    }
+}
+
+TARGET void
+dk_scale_f32_avx512(const float *from, size_t count, float factor, float *out)
+{
+    const __m512 times = _mm512_set1_ps(factor), zero = _mm512_setzero_ps();
+    size_t i = 0;
+
+    for (; i + LANES <= count; i += LANES)
+        _mm512_storeu_ps(out + i,
+                         _mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(from + i), times), zero));
+    if (i < count) {
+        const __mmask16 lanes = (__mmask16)((1u << (count - i)) - 1);
+        const __m512 x = _mm512_maskz_loadu_ps(lanes, from + i);
+        _mm512_mask_storeu_ps(out + i, lanes, _mm512_add_ps(_mm512_mul_ps(x, times), zero));
     }
 }

@@ -42,10 +42,11 @@ extern const struct dk_kernels dk_kernels_neon;
                     [DK_ROW_BF16] = "screen_bf16_neon"},                                           \
     .pair_f32 =                                                                                    \
         {[DK_SCORE_DOT] = dk_pair_dot_f32_portable, [DK_SCORE_L2] = dk_pair_l2_f32_portable},      \
-    .pack_f32 = dk_pack_f32_neon, .widen = &dk_widen_neon, .softmax_v = &dk_softmax_v_neon,        \
-    .softmax_v_bf16 = &dk_softmax_v_neon, .pairs = &dk_pairs_portable, .flags = dk_flags_portable, \
-    .dropout = dk_dropout_portable, .gradient = &dk_gradient_neon,                                 \
-    .gradient_bf16 = &dk_gradient_neon, .bias_act_f32 = dk_bias_act_f32_neon,                      \
-    .linear_f32 = dk_linear_f32_neon, .exp_f32 = dk_exp_f32_neon, .yardstick = &dk_yardstick_neon
+    .pack_f32 = dk_pack_f32_neon, .scale_f32 = dk_scale_f32_portable, .widen = &dk_widen_neon,     \
+    .softmax_v = &dk_softmax_v_neon, .softmax_v_bf16 = &dk_softmax_v_neon,                         \
+    .pairs = &dk_pairs_portable, .flags = dk_flags_portable, .dropout = dk_dropout_portable,       \
+    .gradient = &dk_gradient_neon, .gradient_bf16 = &dk_gradient_neon,                             \
+    .bias_act_f32 = dk_bias_act_f32_neon, .linear_f32 = dk_linear_f32_neon,                        \
+    .exp_f32 = dk_exp_f32_neon, .yardstick = &dk_yardstick_neon
 
 #endif /* DOTK_KERNEL_KERNELS_NEON_H */

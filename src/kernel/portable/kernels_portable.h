@@ -13,6 +13,7 @@ dk_screen_fn dk_screen_dot_f32_portable, dk_screen_l2_f32_portable;
 dk_screen_fn dk_screen_dot_f16_portable, dk_screen_l2_f16_portable;
 dk_screen_fn dk_screen_dot_bf16_portable, dk_screen_l2_bf16_portable;
 dk_pack_f32_fn dk_pack_f32_portable;
+dk_scale_f32_fn dk_scale_f32_portable;
 dk_bias_act_f32_fn dk_bias_act_f32_portable;
 dk_flags_fn dk_flags_portable;
 dk_dropout_fn dk_dropout_portable;

@@ -191,3 +191,10 @@ dk_pack_f32_portable(const float *rows, size_t stride, size_t count, size_t dim,
             panel[d * DK_PANEL + c] = c < count ? rows[c * stride + d] * factor : 0;
     }
 }
+
+void
+dk_scale_f32_portable(const float *from, size_t count, float factor, float *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = from[i] * factor + 0.0f;
+}

@@ -23,6 +23,7 @@ const struct dk_kernels dk_kernels_portable = {
     .screen_i4 = dk_screen_i4_portable,
     .screen_i4_name = "screen_i4_portable",
     .pack_f32 = dk_pack_f32_portable,
+    .scale_f32 = dk_scale_f32_portable,
     .widen = &dk_widen_portable,
     .softmax_v = &dk_softmax_v_portable,
     .softmax_v_bf16 = &dk_softmax_v_portable,
