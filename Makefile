@@ -13,13 +13,17 @@ export CTEST_PARALLEL_LEVEL = $(JOBS)
 QUESTION = What happens to an attention row when every key is masked?
 DOCUMENTS = README.md ARCHITECTURE.md CONTRIBUTING.md doc
 
+# torch's build without CUDA: PyPI has the one with, its authors' own index both.
+torch = torch==2.13.0+cpu
+
 # Our own make must not hand its job server to the one that cmake calls.
 cmake = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS cmake
-configure = $(cmake) --preset $(1) -DDOTK_WERROR=$(WERROR) $(if $(DOTK_DATA),-DDOTK_DATA=$(DOTK_DATA)) >build/$(1).log || { cat build/$(1).log; exit 1; }
+configure = $(cmake) --preset $(1) -DDOTK_WERROR=$(WERROR) $(if $(DOTK_DATA),-DDOTK_DATA=$(DOTK_DATA)) \
+    $(if $(wildcard build/python/bin/python),-DDOTK_PYTHON=$(CURDIR)/build/python/bin/python) >build/$(1).log || { cat build/$(1).log; exit 1; }
 build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) $(2)
 tests = ctest --preset $(1)
 
-.PHONY: help run build test test-long test-clang test-asan test-ubsan test-tsan test-aarch64 bench bench-exact \
+.PHONY: help run build python wheel test test-long test-clang test-asan test-ubsan test-tsan test-aarch64 bench bench-exact \
         bench-attention data bench-report pictures lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
@@ -36,6 +40,22 @@ run: build ## build dotk, search its documents for a question, show the worked e
 build: ## install what is missing and build into build/release
 	@tools/install-deps build
 	$(call build,release)
+
+# RIVALS=1 adds the libraries whose faces dotk wears, for the tests that compare with them.
+python: ## an environment for the Python tests in build/python, from PyPI (RIVALS=1: torch, faiss, too)
+	@tools/install-deps build python
+	@python3 -m venv build/python
+	@build/python/bin/pip -q install numpy==2.4.6 pytest==9.2.0 hypothesis==6.170.15 mypy==2.4.1 \
+	    abi3audit==0.0.26 ml_dtypes==0.5.4
+ifeq ($(RIVALS),1)
+	@build/python/bin/pip -q install faiss-cpu==1.15.1 scikit-learn
+	@build/python/bin/pip -q install $(torch) 2>/dev/null || \
+	    build/python/bin/pip -q install $(torch) --index-url https://download.pytorch.org/whl/cpu
+endif
+
+wheel: ## install the Python package from nothing but PyPI and a compiler, and look at the wheel
+	@tools/install-deps build python
+	@tools/check-wheel
 
 test: ## the tests, at every instruction set that this machine has
 	@tools/install-deps build test
@@ -86,8 +106,6 @@ bench-exact: ## time exact search beside faiss, USearch and numpy
 	@build/peers/bin/pip -q install faiss-cpu==1.15.1 usearch==2.26.6 numpy==2.4.6 threadpoolctl==3.8.0
 	@build/peers/bin/python bench/exact.py build/release/libdotk.so
 
-# torch's build without CUDA: PyPI has the one with, its authors' own index both.
-torch = torch==2.13.0+cpu
 bench-attention: ## time attention beside PyTorch
 	@tools/install-deps build bench
 	$(call build,release)

@@ -4,31 +4,32 @@
 # With a build of its own (pip install .) it must be there. In a build tree it is made beside the
 # package's Python files, in python/dotk, if Python's headers are there; the tests use it from there.
 
-# DOTK_PYTHON: the interpreter that the tests run. build/python is what `make python` sets up.
+# DOTK_PYTHON is the interpreter that the tests run. build/python is what `make python` sets up.
 if(SKBUILD)
   find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
   set(python_headers ${Python_INCLUDE_DIRS})
-elseif(NOT CMAKE_CROSSCOMPILING)
+elseif(CMAKE_CROSSCOMPILING OR DOTK_SANITIZE OR DOTK_FUZZ)
+  return() # Python itself would have to be built for that
+else()
+  set(recent "import sys; assert sys.version_info >= (3, 11)")
   if(NOT DOTK_PYTHON)
     foreach(python ${PROJECT_SOURCE_DIR}/build/python/bin/python python3 /usr/bin/python3)
-      execute_process(
-        COMMAND ${python} -c "import numpy, pytest, sys; assert sys.version_info >= (3, 11)"
-        RESULT_VARIABLE lacks OUTPUT_QUIET ERROR_QUIET)
+      execute_process(COMMAND ${python} -c "${recent}; import numpy, pytest"
+                      RESULT_VARIABLE lacks OUTPUT_QUIET ERROR_QUIET)
       if(lacks EQUAL 0)
-        set(DOTK_PYTHON ${python})
+        set(DOTK_PYTHON ${python} CACHE STRING "Python with numpy and pytest" FORCE)
         break()
       endif()
     endforeach()
-    set(DOTK_PYTHON "${DOTK_PYTHON}" CACHE STRING "Python with numpy and pytest, for the tests")
   endif()
-  set(python ${DOTK_PYTHON})
-  if(NOT python)
-    set(python python3)
-  endif()
-  execute_process(
-    COMMAND ${python} -c "import sys, sysconfig
-if sys.version_info >= (3, 11): print(sysconfig.get_path('include'))"
-    OUTPUT_VARIABLE python_headers OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  foreach(python ${DOTK_PYTHON} python3 /usr/bin/python3)
+    execute_process(
+      COMMAND ${python} -c "${recent}; import sysconfig; print(sysconfig.get_path('include'))"
+      OUTPUT_VARIABLE python_headers OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    if(EXISTS "${python_headers}/Python.h")
+      break()
+    endif()
+  endforeach()
 endif()
 if(NOT EXISTS "${python_headers}/Python.h")
   message(STATUS "No headers of Python 3.11 or later: no Python module")

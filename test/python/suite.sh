@@ -5,13 +5,13 @@ build=$1
 here=$(dirname "$0")
 python=$(sed -n 's/^DOTK_PYTHON:[A-Z]*=//p' "$build/CMakeCache.txt")
 
-if [ -z "$python" ] || ! ls "$build"/python/dotk/_dotk.*.so >/dev/null 2>&1; then
-    echo "skipped: no Python 3.11 with its headers, numpy and pytest." \
-        "'make python' sets one up, or tools/install-deps python; then configure anew"
+if ! ls "$build"/python/dotk/_dotk.*.so >/dev/null 2>&1; then
+    echo "skipped: the module was not built (sanitizers, another processor, or no headers of" \
+        "Python 3.11 or later: 'tools/install-deps python' brings them; then configure anew)"
     exit 77
-fi
-if grep -qE '^DOTK_SANITIZE:[A-Z]*=.+' "$build/CMakeCache.txt"; then
-    echo "skipped: Python itself would have to be built with the sanitizer"
+elif [ -z "$python" ]; then
+    echo "skipped: no Python with numpy and pytest. 'make python' sets one up from PyPI," \
+        "'tools/install-deps python' installs Debian's"
     exit 77
 fi
 export PYTHONPATH=$build/python PYTHONDONTWRITEBYTECODE=1

@@ -273,6 +273,8 @@ get(PyObject *object, const char *name, const struct py_want *want, struct py_ar
     }
     int got = py_array_look(object, name, false, out);
     Py_XDECREF(list);
+    if (got == 0 && out->type != PY_OTHER) /* before anything is copied */
+        got = check_axes(out, want);
     if (got == 0 && (want->types & PY_BIT(out->type)) == 0 &&
         (converts(out->type, want->convert) ||
          (from_list && out->count == 0 && want->convert != PY_OTHER))) /* [] has no type */
@@ -284,8 +286,6 @@ get(PyObject *object, const char *name, const struct py_want *want, struct py_ar
         return -1;
     if ((want->types & PY_BIT(out->type)) == 0)
         return py_refuse_type(out, want);
-    if (check_axes(out, want) < 0)
-        return -1;
     return py_check_layout(out, want->layout);
 }
 

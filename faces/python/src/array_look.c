@@ -248,7 +248,7 @@ py_array_look(PyObject *object, const char *name, bool write, struct py_array *o
     out->name = name;
     out->object = object;
     Py_INCREF(object);
-    if (PyObject_CheckBuffer(object))
+    if (PyObject_CheckBuffer(object) && !PyBytes_Check(object)) /* numpy reads numbers in bytes */
         return take_buffer(object, name, write, out);
     if (PyObject_HasAttrString(object, "__dlpack__"))
         return take_dlpack(object, name, write, out);

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""python_calls: what a call from Python costs beyond the C call, and what two threads get done.
+
+    python_calls.py BUILD [calls] [threads] [large]
+
+calls: nanoseconds of small calls above those of the C function (bench-calls), arrays being numpy's
+with out= given; then with outputs made anew, and with tensors. threads: two Python threads against
+one, on one index of 10,000 x 768 through a context of one thread. large: the same with 500,000
+rows, beside the bytes a second that two threads read. Prints what bench/results/python_calls.json
+keeps: medians of rounds in which all of them take turns.
+"""
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import timeit
+
+import numpy as np
+
+BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build/release").resolve()
+sys.path.insert(0, str(BUILD / "python"))
+import dotk  # noqa: E402
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+DIM, K, ROUNDS = 768, 10, 5
+random = np.random.default_rng(1)
+
+
+def vectors(rows):
+    return dotk.normalize(random.standard_normal((rows, DIM), dtype=np.float32))
+
+
+def nanoseconds(call):
+    """The best of several goes of about 10 ms."""
+    timer = timeit.Timer("call()", globals={"call": call})
+    times = max(1, int(0.01 / timer.timeit(20) * 20))
+    empty = min(timeit.Timer("call()", globals={"call": lambda: None}).repeat(5, times))
+    return (min(timer.repeat(8, times)) - empty) / times * 1e9
+
+
+def calls():
+    rows = vectors(1000)
+    index = dotk.Index(DIM, context=dotk.Context(1))
+    index.add(rows)
+    out = np.empty(K, np.int64), np.empty(K, np.float32)
+    a, b = rows[0], rows[1]
+    timed = {
+        "dot": lambda: dotk.dot(a, b),
+        "search": lambda: index.search(a, K, out=out),
+        "search, outputs made": lambda: index.search(a, K),
+    }
+    if torch is not None:
+        x, y = torch.from_numpy(a), torch.from_numpy(b)
+        tensors = torch.from_numpy(out[0]), torch.from_numpy(out[1])
+        timed["dot, tensors"] = lambda: dotk.dot(x, y)
+        timed["search, tensors"] = lambda: index.search(x, K, out=tensors)
+        timed["search, tensors made"] = lambda: index.search(x, K)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "rows.npy"
+        dotk.save(path, rows)
+        measured = {name: [] for name in timed}
+        native = {"dot": [], "search": []}
+        for _ in range(ROUNDS):
+            run = subprocess.run([BUILD / "bench-calls", path], capture_output=True, check=True)
+            said = json.loads(run.stdout)
+            for name, values in native.items():
+                values.append(said[name])
+            for name, call in timed.items():
+                measured[name].append(nanoseconds(call) - said[name.split(",")[0]])
+    return {
+        "c_ns": {name: statistics.median(values) for name, values in native.items()},
+        "above_c_ns": {name: round(statistics.median(values)) for name, values in measured.items()},
+    }
+
+
+def searches_a_second(index, queries, count, seconds):
+    """Of 'count' threads, each asking one query at a time."""
+    done = [0] * count
+    start, stop = threading.Barrier(count + 1), threading.Event()
+
+    def work(which):
+        out = np.empty(K, np.int64), np.empty(K, np.float32)
+        start.wait()
+        n = 0
+        while not stop.is_set():
+            index.search(queries[n % len(queries)], K, out=out)
+            n += 1
+        done[which] = n
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    began = time.perf_counter()
+    time.sleep(seconds)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return sum(done) / (time.perf_counter() - began)
+
+
+def two_threads(rows, seconds):
+    index = dotk.Index(DIM, context=dotk.Context(1))
+    base = vectors(10000)
+    for first in range(0, rows, len(base)):
+        index.add(base * np.float32(1 - first / rows / 8))
+    one, two = [], []
+    for _ in range(ROUNDS):
+        one.append(searches_a_second(index, base[:100], 1, seconds))
+        two.append(searches_a_second(index, base[:100], 2, seconds))
+    ratios = [b / a for a, b in zip(one, two)]
+    return {
+        "rows": rows,
+        "searches_a_second": [round(statistics.median(one), 1), round(statistics.median(two), 1)],
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+    }
+
+
+def large():
+    result = two_threads(500000, 0.5)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "rows.npy"
+        dotk.save(path, vectors(16))
+        run = subprocess.run([BUILD / "bench-calls", path], capture_output=True, check=True)
+    said = json.loads(run.stdout)
+    bytes_a_search = result["rows"] * DIM * 4
+    result["read_bytes_a_second"] = [said["read_1"], said["read_2"]]
+    result["fraction_of_read"] = [
+        round(searches * bytes_a_search / said[f"read_{i + 1}"], 3)
+        for i, searches in enumerate(result["searches_a_second"])
+    ]
+    return result
+
+
+SECTIONS = {"calls": calls, "threads": lambda: two_threads(10000, 0.3), "large": large}
+
+
+def main():
+    chosen = sys.argv[2:] or list(SECTIONS)
+    versions = {"python": sys.version.split()[0], "numpy": np.__version__}
+    if torch is not None:
+        versions["torch"] = torch.__version__
+    print(json.dumps({"bench": "python_calls", "versions": versions,
+                      **{name: SECTIONS[name]() for name in chosen}}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
