@@ -24,7 +24,7 @@ build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) 
 tests = ctest --preset $(1)
 
 .PHONY: help run build python wheel test test-long test-clang test-asan test-ubsan test-tsan test-aarch64 bench bench-exact \
-        bench-attention data bench-report pictures lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
+        bench-attention bench-python data bench-report pictures lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-16s", $$2; $$1 = $$2 = ""; print $$0 }'
@@ -114,6 +114,10 @@ bench-attention: ## time attention beside PyTorch
 	@build/peers/bin/pip -q install $(torch) 2>/dev/null || \
 	    build/peers/bin/pip -q install $(torch) --index-url https://download.pytorch.org/whl/cpu
 	@build/peers/bin/python bench/beside_torch.py build/release/libdotk.so
+
+bench-python: python ## time calls from Python beside those from C
+	$(call build,release)
+	@build/python/bin/python bench/python_calls.py build/release
 
 data: ## the sets of DOTK_DATA as files that dotk reads, in build/data
 	@tools/install-deps build bench

@@ -155,7 +155,11 @@ foreach(script ${scripts})
   cmake_path(GET script STEM name)
   cmake_path(GET script PARENT_PATH folder)
   cmake_path(GET folder FILENAME room)
-  dotk_test(${room}/${name} LABELS ${room} COMMAND bash ${script} ${PROJECT_BINARY_DIR})
+  set(longer "")
+  if(room STREQUAL "python") # one entry for all of pytest's
+    set(longer TIMEOUT 1200)
+  endif()
+  dotk_test(${room}/${name} LABELS ${room} ${longer} COMMAND bash ${script} ${PROJECT_BINARY_DIR})
 endforeach()
 
 # Examples end with 0.

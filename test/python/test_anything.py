@@ -82,7 +82,8 @@ def same(got, exact, size):
     assert got.shape == exact.shape
     finite = np.isfinite(exact) & (np.abs(size) < 1e38)
     tolerance = 1e-5 * np.abs(size) + 1e-37
-    assert (np.abs(got - exact)[finite] <= np.broadcast_to(tolerance, exact.shape)[finite]).all()
+    tolerance = np.broadcast_to(tolerance, exact.shape)
+    assert (np.abs(got[finite] - exact[finite]) <= tolerance[finite]).all()
     assert (np.isnan(got) == np.isnan(exact))[np.abs(size) < 1e38].all()
 
 
