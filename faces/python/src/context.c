@@ -11,6 +11,7 @@
 #include "args.h"
 #include "module.h"
 
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -92,6 +93,28 @@ py_call_end(struct py_call *call, dotk_status status)
     return status == DOTK_OK ? 0 : py_raise(status);
 }
 
+/* The library's message without the names of its structures, whose members are arguments here. */
+static void
+set_message(PyObject *type, const char *message)
+{
+    static const char *const structures[] = {"options->", "shape->", "parameters->"};
+    char text[1024];
+    size_t count = 0;
+
+    while (*message != '\0' && count + 1 < sizeof text) {
+        const char *const before = message;
+        for (size_t i = 0; i < sizeof structures / sizeof *structures; i++) {
+            const size_t length = strlen(structures[i]);
+            if (strncmp(message, structures[i], length) == 0)
+                message += length;
+        }
+        if (message == before)
+            text[count++] = *message++;
+    }
+    text[count] = '\0';
+    PyErr_SetString(type, text);
+}
+
 int
 py_raise(dotk_status status)
 {
@@ -106,7 +129,7 @@ py_raise(dotk_status status)
     default: break;
     }
     const char *const message = dotk_last_message();
-    PyErr_SetString(type, message[0] != '\0' ? message : dotk_status_text(status));
+    set_message(type, message[0] != '\0' ? message : dotk_status_text(status));
     return -1;
 }
 
