@@ -379,5 +379,90 @@ def multihead_backward(
     context: Context | None = None,
 ) -> dict[str, Any]: ...
 
+_Activation = Literal["none", "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"]
+
+@overload
+def dense(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None = None,
+    *,
+    activation: _Activation = "none",
+    out: _Out,
+    context: Context | None = None,
+) -> _Out: ...
+@overload
+def dense(
+    x: _T,
+    weight: _Array,
+    bias: _Array | None = None,
+    *,
+    activation: _Activation = "none",
+    out: None = None,
+    context: Context | None = None,
+) -> _T: ...
+@overload
+def dense(
+    x: npt.ArrayLike,
+    weight: _Array,
+    bias: _Array | None = None,
+    *,
+    activation: _Activation = "none",
+    out: None = None,
+    context: Context | None = None,
+) -> _F32: ...
+def dense_plan(
+    rows: int, outputs: int, inputs: int, *, prepared: bool = False, context: Context | None = None
+) -> str: ...
+@final
+class Dense:
+    def __new__(cls, weight: _Array, bias: _Array | None = None) -> Dense: ...
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def outputs(self) -> int: ...
+    def __call__(
+        self,
+        x: _Array,
+        *,
+        activation: _Activation = "none",
+        out: Any = None,
+        context: Context | None = None,
+    ) -> Any: ...
+
+# Like x, or like q and then with present a pair.
+def rotary(
+    x: _Array,
+    *,
+    rotary_width: int = 0,
+    interleaved: bool = False,
+    inverse: bool = False,
+    theta: float = 0.0,
+    frequencies: _Array | None = None,
+    positions: _Array | None = None,
+    offset: int = 0,
+    cosines: _Array | None = None,
+    sines: _Array | None = None,
+    out: Any = None,
+    context: Context | None = None,
+) -> Any: ...
+def linear_attention(
+    q: _Array,
+    k: _Array,
+    v: _Array,
+    *,
+    rule: Literal["linear", "gated", "delta", "gated_delta"] = "linear",
+    feature_map: Literal["none", "elu_plus_1"] = "none",
+    normalize: bool = False,
+    scale: float | None = None,
+    decay: _Array | None = None,
+    beta: _Array | None = None,
+    lengths: _Array | None = None,
+    past: _Array | None = None,
+    present: Any = False,
+    out: Any = None,
+    context: Context | None = None,
+) -> Any: ...
+
 # Present where the command line was built in.
 def command(arguments: Sequence[str]) -> int: ...
