@@ -20,9 +20,6 @@ so does a score that is not within the stated bound of double precision, and a b
 Otherwise bench/results/exact.json is written. --quick takes a tenth of the rows; neither it nor a run
 of some sets writes anything.
 """
-import datetime
-import importlib.metadata
-import json
 import os
 import pathlib
 import statistics
@@ -33,6 +30,7 @@ import rivals
 import numpy as np
 from exact_tables import impossible
 from library import CLUSTERS, DOT, L2, METRICS, UNIFORM, DotkIndex, Library, bench_run, constant
+from turns import write_results
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = ROOT / "build" / "data"    # what tools/prepare-data makes
@@ -281,10 +279,10 @@ class Bench:
 
 
 def main(path, names, quick):
-    library, run, found, start = Library(path), bench_run(), [], time.monotonic()
+    library, found, start = Library(path), [], time.monotonic()
     contexts = [library.context(threads) for threads in THREADS]
     machines = [library.machine(context, fma_seconds=0.2) for context in contexts]
-    commit = run.commit()
+    commit = bench_run().commit()
     for data in sets(library, 10 if quick else 1, names):
         print(f"{data.name}: {data.rows.shape[0]} x {data.rows.shape[1]}", file=sys.stderr)
         for threads, context, machine in zip(THREADS, contexts, machines):
@@ -292,12 +290,7 @@ def main(path, names, quick):
     print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
     if quick or names:
         return
-    result = {"schema": "dotk.bench-results/1", "bench": "exact", "commit": commit,
-              "date": datetime.date.today().isoformat(), "machine": run.machine(),
-              "versions": {name: importlib.metadata.version(name) for name in rivals.PACKAGES},
-              "runs": [{"command": "make bench-exact", "bench": "exact", "results": found}]}
-    out = ROOT / "bench" / "results" / "exact.json"
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    write_results("exact", "make bench-exact", commit, rivals.PACKAGES, found)
     sys.exit("\n".join(impossible(found)) or None)
 
 

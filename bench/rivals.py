@@ -1,9 +1,12 @@
 """rivals.py: exact search in faiss, USearch and numpy, called as bench/exact.py calls dotk."""
 import os
 
-# Read when the libraries load; each run sets its own number below.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "2")
+# Read when the libraries load; each run sets its own number of threads below. Threads of OpenBLAS that
+# wait look for work for 2^22 cycles, 1 to 2 ms, and then sleep: all through one contender's calls, but not
+# into the next one's. Its own choice, 2^26, was seen to double the time of whoever came after it.
+for variable, value in (("OMP_NUM_THREADS", "2"), ("OPENBLAS_NUM_THREADS", "2"),
+                        ("OPENBLAS_THREAD_TIMEOUT", "22")):
+    os.environ.setdefault(variable, value)
 
 import faiss  # noqa: E402
 import numpy as np  # noqa: E402
@@ -65,15 +68,19 @@ class Numpy:
     def __init__(self, l2, rows):
         self.rows, self.squares = rows, np.einsum("ij,ij->i", rows, rows) if l2 else None
 
-    def search(self, queries, k):
-        ids = []
+    def search(self, queries, k, passing=None):
+        ids, squares = [], self.squares
+        rows = self.rows if passing is None else self.rows[passing]
+        if squares is not None and passing is not None:
+            squares = squares[passing]
         for first in range(0, len(queries), BLOCK):
-            scores = queries[first:first + BLOCK] @ self.rows.T
-            if self.squares is not None:
+            scores = queries[first:first + BLOCK] @ rows.T
+            if squares is not None:
                 scores *= 2
-                scores -= self.squares
+                scores -= squares
             ids.append(np.argpartition(scores, -k, axis=1)[:, -k:])
-        return np.concatenate(ids), None
+        ids = np.concatenate(ids)
+        return (ids if passing is None else np.flatnonzero(passing)[ids]), None
 
     def close(self):
         self.rows = self.squares = None
