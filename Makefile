@@ -15,6 +15,9 @@ DOCUMENTS = README.md ARCHITECTURE.md CONTRIBUTING.md doc
 
 # torch's build without CUDA: PyPI has the one with, its authors' own index both.
 torch = torch==2.13.0+cpu
+install_torch = @$(1)/bin/pip -q install $(torch) 2>/dev/null || \
+    $(1)/bin/pip -q install $(torch) --index-url https://download.pytorch.org/whl/cpu
+searchers = faiss-cpu==1.15.1 usearch==2.26.6 numpy==2.4.6 threadpoolctl==3.8.0
 
 # Our own make must not hand its job server to the one that cmake calls.
 cmake = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS cmake
@@ -24,7 +27,7 @@ build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) 
 tests = ctest --preset $(1)
 
 .PHONY: help run build python wheel test test-long test-clang test-asan test-ubsan test-tsan test-aarch64 bench bench-exact \
-        bench-attention bench-python data bench-report pictures lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
+        bench-attention bench-peers bench-python data bench-report pictures lint format check-codegen fuzz fuzz-long fuzz-coverage mutants coverage install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-16s", $$2; $$1 = $$2 = ""; print $$0 }'
@@ -49,8 +52,7 @@ python: ## an environment for the Python tests in build/python, from PyPI (RIVAL
 	    abi3audit==0.0.26 ml_dtypes==0.5.4
 ifeq ($(RIVALS),1)
 	@build/python/bin/pip -q install faiss-cpu==1.15.1 scikit-learn
-	@build/python/bin/pip -q install $(torch) 2>/dev/null || \
-	    build/python/bin/pip -q install $(torch) --index-url https://download.pytorch.org/whl/cpu
+	$(call install_torch,build/python)
 endif
 
 wheel: ## install the Python package from nothing but PyPI and a compiler, and look at the wheel
@@ -103,7 +105,7 @@ bench-exact: ## time exact search beside faiss, USearch and numpy
 	$(call build,release)
 	$(if $(DOTK_DATA),@tools/prepare-data build/release)
 	@python3 -m venv build/peers
-	@build/peers/bin/pip -q install faiss-cpu==1.15.1 usearch==2.26.6 numpy==2.4.6 threadpoolctl==3.8.0
+	@build/peers/bin/pip -q install $(searchers)
 	@build/peers/bin/python bench/exact.py build/release/libdotk.so
 
 bench-attention: ## time attention beside PyTorch
@@ -111,9 +113,18 @@ bench-attention: ## time attention beside PyTorch
 	$(call build,release)
 	@python3 -m venv build/peers
 	@build/peers/bin/pip -q install numpy==2.4.6
-	@build/peers/bin/pip -q install $(torch) 2>/dev/null || \
-	    build/peers/bin/pip -q install $(torch) --index-url https://download.pytorch.org/whl/cpu
+	$(call install_torch,build/peers)
 	@build/peers/bin/python bench/beside_torch.py build/release/libdotk.so
+
+bench-peers: ## time the Python module beside its rivals (QUICK=1: small cases, nothing written)
+	@tools/install-deps build bench python peers
+	$(call build,release,--target dotk-shared)
+	@python3 -m venv build/peers
+	@build/peers/bin/pip -q install $(searchers) hnswlib==0.8.0 sqlite-vec==0.1.9 apsw==3.54.1.0 \
+	    matplotlib==3.11.2
+	$(call install_torch,build/peers)
+	@build/peers/bin/pip -q install .
+	@build/peers/bin/python bench/peers.py build/release/libdotk.so $(if $(QUICK),--quick)
 
 bench-python: python ## time calls from Python beside those from C
 	$(call build,release)
@@ -124,14 +135,14 @@ data: ## the sets of DOTK_DATA as files that dotk reads, in build/data
 	$(call build,release)
 	@tools/prepare-data build/release
 
-bench-report: ## write the tables of doc/benchmarks.md from bench/results
-	@bench/report
+bench-report: ## write the tables of doc/benchmarks.md from bench/results, and draw its pictures
+	@$(or $(wildcard build/peers/bin/python),python3) bench/report
 
 pictures: ## draw the pictures of the documents
 	$(call build,release)
 	@tools/pictures build/release
 
-lint: ## layers, symbols, formatting, headers, planted bugs, code in documents
+lint: ## layers, symbols, formatting, headers, planted bugs, tables, code in documents
 	@tools/install-deps build lint
 	$(call build,release)
 	@tools/lint/run build/release
