@@ -10,10 +10,12 @@ array given as out=.
 """
 
 from dotk._dotk import (
+    Cache,
     Context,
     Dense,
     Error,
     Index,
+    Sequence,
     __version__,
     angle,
     attention,
@@ -45,10 +47,12 @@ from dotk._dotk import (
 )
 
 __all__ = [
+    "Cache",
     "Context",
     "Dense",
     "Error",
     "Index",
+    "Sequence",
     "__version__",
     "angle",
     "attention",

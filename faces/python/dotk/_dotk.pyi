@@ -1,7 +1,7 @@
 # Types of the extension. Arrays in are whatever numpy takes and tensors; arrays out are numpy's, or
 # tensors where a tensor came in, or those given as out=.
 from os import PathLike
-from typing import Any, Literal, Protocol, Sequence, TypedDict, TypeVar, final, overload
+from typing import Any, Iterable, Literal, Protocol, TypedDict, TypeVar, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -245,7 +245,7 @@ def attention_backward(
     key_starts: _Array | None = None,
     key_scales: _Array | None = None,
     value_scales: _Array | None = None,
-    gradients: Sequence[str] = ("q", "k", "v"),
+    gradients: Iterable[str] = ("q", "k", "v"),
     context: Context | None = None,
 ) -> dict[str, Any]: ...
 def attention_weights(
@@ -375,7 +375,7 @@ def multihead_backward(
     attn_bias: _Array | None = None,
     dropout: float = 0.0,
     seed: int = 0,
-    gradients: Sequence[str] | None = None,
+    gradients: Iterable[str] | None = None,
     context: Context | None = None,
 ) -> dict[str, Any]: ...
 
@@ -464,5 +464,77 @@ def linear_attention(
     context: Context | None = None,
 ) -> Any: ...
 
+@final
+class Cache:
+    def __new__(
+        cls,
+        heads: int,
+        width: int,
+        dtype: _Store = "f32",
+        *,
+        value_width: int = 0,
+        page_keys: int = 0,
+        memory_limit: int = 0,
+    ) -> Cache: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def value_width(self) -> int: ...
+    @property
+    def dtype(self) -> _Store: ...
+    def sequence(self) -> Sequence: ...
+    def usage(self) -> dict[str, int]: ...
+    def attention(
+        self,
+        sequences: Iterable[Sequence],
+        q: _Array,
+        *,
+        scale: float | None = None,
+        causal: bool = False,
+        window_left: int | None = None,
+        window_right: int | None = None,
+        query_offset: int = 0,
+        query_offsets: _Array | None = None,
+        key_lengths: _Array | None = None,
+        mask: _Array | None = None,
+        bias: _Array | None = None,
+        blocks: tuple[int, int, _Array, _Array] | None = None,
+        softcap: float = 0.0,
+        dropout: float = 0.0,
+        seed: int = 0,
+        slopes: _Array | None = None,
+        sinks: _Array | None = None,
+        query_starts: _Array | None = None,
+        key_starts: _Array | None = None,
+        key_scales: _Array | None = None,
+        value_scales: _Array | None = None,
+        queries: _Array | None = None,
+        lse: Any = False,
+        out: Any = None,
+        context: Context | None = None,
+    ) -> Any: ...
+
+@final
+class Sequence:
+    def __len__(self) -> int: ...
+    def add(
+        self,
+        k: _Array,
+        v: _Array,
+        *,
+        rotary: bool = False,
+        interleaved: bool = False,
+        rotary_width: int = 0,
+        theta: float = 0.0,
+        frequencies: _Array | None = None,
+        positions: _Array | None = None,
+        context: Context | None = None,
+    ) -> None: ...
+    def get(self, first: int = 0, count: int | None = None) -> tuple[_F32, _F32]: ...
+    def fork(self, count: int | None = None) -> Sequence: ...
+    def truncate(self, count: int) -> None: ...
+
 # Present where the command line was built in.
-def command(arguments: Sequence[str]) -> int: ...
+def command(arguments: Iterable[str]) -> int: ...
