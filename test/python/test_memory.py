@@ -175,3 +175,30 @@ def test_no_leak():
         repeat(call, 500)
         assert held() == before, name
         assert sys.getallocatedblocks() - blocks < 50, name
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_attention_copies_nothing(swapped):
+    """Queries, keys, values, a mask and out=, as (B, H, L, D) and as (B, L, H, D)."""
+
+    def heads(*shape):
+        array = np.ones((shape[0], shape[2], shape[1], shape[3]) if swapped else shape, np.float32)
+        return array.swapaxes(1, 2) if swapped else array
+
+    q, out = heads(1, 16, 4096, 256), heads(1, 16, 4096, 256)
+    k, v = heads(1, 16, 64, 256), heads(1, 16, 64, 256)
+    mask = np.ones((16, 4096, 64), bool)
+    dotk.attention(q[:, :, :64], k, v, out=out[:, :, :64])  # scratch is there from here on
+    resident, traced = growth(lambda: dotk.attention(q, k, v, mask=mask, out=out))
+    assert resident < 24 * MIB and traced < MIB
+    np.testing.assert_allclose(out, 1, rtol=1e-6)
+
+
+def test_bfloat16_tensors_of_attention_are_not_copied():
+    torch = pytest.importorskip("torch")
+    q = torch.ones(1, 4096, 16, 512, dtype=torch.bfloat16).transpose(1, 2)
+    k = torch.ones(1, 16, 64, 512, dtype=torch.bfloat16)
+    out = torch.zeros_like(q)
+    address = out.data_ptr()
+    resident, _ = growth(lambda: dotk.attention(q, k, k, out=out))
+    assert resident < 24 * MIB and out.data_ptr() == address and bool((out == 1).all())

@@ -1,41 +1,19 @@
 /*
  * cache.c - dotk.Cache and dotk.Sequence: keys and values of the tokens so far
- *
- * A sequence has one writer or several readers. Each counts those that are inside the library,
- * where the GIL does not keep others out, and a call that may not go in is refused.
  */
+#include "cache.h"
 #include "args.h"
 #include "array.h"
 #include "attend.h"
 #include "context.h"
 #include "module.h"
 
-#include <dotk/cache.h>
-#include <string.h>
+PyTypeObject *py_sequence_type;
 
-struct cache_object {
-    PyObject_HEAD dotk_cache *handle;
-    size_t heads, width, value_width;
-    dotk_store store;
-};
+static PyTypeObject *cache_type;
 
-struct sequence_object {
-    PyObject_HEAD dotk_sequence *handle;
-    struct cache_object *cache;
-    size_t readers;
-    bool written;
-};
-
-static PyTypeObject *cache_type, *sequence_type;
-
-static const char *const stores[] = {"f32", "f16", "bf16", "int8", NULL};
-
-/* ------------------------------------------------------------------------- */
-/*  Sequences                                                                */
-/* ------------------------------------------------------------------------- */
-
-static int
-enter(struct sequence_object *self, bool write)
+int
+py_sequence_enter(struct sequence_object *self, bool write)
 {
     if (self->written || (write && self->readers > 0)) {
         PyErr_SetString(PyExc_RuntimeError,
@@ -49,8 +27,8 @@ enter(struct sequence_object *self, bool write)
     return 0;
 }
 
-static void
-leave(struct sequence_object *self, bool write)
+void
+py_sequence_leave(struct sequence_object *self, bool write)
 {
     if (write)
         self->written = false;
@@ -58,11 +36,17 @@ leave(struct sequence_object *self, bool write)
         self->readers--;
 }
 
+static const char *const stores[] = {"f32", "f16", "bf16", "int8", NULL};
+
+/* ------------------------------------------------------------------------- */
+/*  Sequences                                                                */
+/* ------------------------------------------------------------------------- */
+
 static PyObject *
 wrap(struct cache_object *cache, dotk_sequence *handle)
 {
     struct sequence_object *const self = (struct sequence_object *)PyType_GenericAlloc(
-        sequence_type, 0);
+        py_sequence_type, 0);
 
     if (self == NULL) {
         dotk_sequence_destroy(handle);
@@ -106,10 +90,10 @@ sequence_length(PyObject *self)
 {
     struct sequence_object *const sequence = (struct sequence_object *)self;
 
-    if (enter(sequence, false) < 0)
+    if (py_sequence_enter(sequence, false) < 0)
         return -1;
     const size_t count = dotk_sequence_count(sequence->handle);
-    leave(sequence, false);
+    py_sequence_leave(sequence, false);
     return (Py_ssize_t)count;
 }
 
@@ -124,10 +108,10 @@ sequence_fork(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObjec
     if (py_args_parse(&args, values, count, keywords, given) < 0)
         return NULL;
     size_t tokens = dotk_sequence_count(sequence->handle);
-    if (py_args_size(given[0], "count", &tokens) < 0 || enter(sequence, false) < 0)
+    if (py_args_size(given[0], "count", &tokens) < 0 || py_sequence_enter(sequence, false) < 0)
         return NULL;
     const dotk_status status = dotk_sequence_fork(sequence->handle, tokens, &handle);
-    leave(sequence, false);
+    py_sequence_leave(sequence, false);
     if (status != DOTK_OK) {
         py_raise(status);
         return NULL;
@@ -144,10 +128,10 @@ sequence_truncate(PyObject *self, PyObject *const *values, Py_ssize_t count, PyO
     size_t tokens = 0;
 
     if (py_args_parse(&args, values, count, keywords, given) < 0 ||
-        py_args_size(given[0], "count", &tokens) < 0 || enter(sequence, true) < 0)
+        py_args_size(given[0], "count", &tokens) < 0 || py_sequence_enter(sequence, true) < 0)
         return NULL;
     const dotk_status status = dotk_sequence_truncate(sequence->handle, tokens);
-    leave(sequence, true);
+    py_sequence_leave(sequence, true);
     if (status != DOTK_OK) {
         py_raise(status);
         return NULL;
@@ -243,7 +227,7 @@ run_add(struct sequence_object *sequence, const struct addition *addition, PyObj
 {
     struct py_call call;
 
-    if (enter(sequence, true) < 0)
+    if (py_sequence_enter(sequence, true) < 0)
         return -1;
     int ended = py_call_begin(&call, context);
     if (ended == 0) {
@@ -252,7 +236,7 @@ run_add(struct sequence_object *sequence, const struct addition *addition, PyObj
                                                      addition->v.data, &addition->options);
         ended = py_call_end(&call, status);
     }
-    leave(sequence, true);
+    py_sequence_leave(sequence, true);
     return ended;
 }
 
@@ -294,7 +278,7 @@ sequence_get(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObject
     size_t first = 0;
 
     if (py_args_parse(&args, values, count, keywords, given) < 0 ||
-        py_args_size(given[0], "first", &first) < 0 || enter(sequence, false) < 0)
+        py_args_size(given[0], "first", &first) < 0 || py_sequence_enter(sequence, false) < 0)
         return NULL;
     const size_t tokens = dotk_sequence_count(sequence->handle);
     size_t n = first < tokens ? tokens - first : 0;
@@ -315,7 +299,7 @@ sequence_get(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObject
         else
             py_raise(status);
     }
-    leave(sequence, false);
+    py_sequence_leave(sequence, false);
     py_array_release(&k);
     py_array_release(&v);
     Py_XDECREF(keys);
@@ -391,170 +375,6 @@ cache_usage(PyObject *self, PyObject *unused)
 }
 
 /* ------------------------------------------------------------------------- */
-/*  Attention                                                                */
-/* ------------------------------------------------------------------------- */
-
-/* The sequences of a call, which is inside each of them. */
-struct group {
-    PyObject *tuple;
-    const dotk_sequence **handles;
-    size_t count, entered, tokens;
-    struct py_array queries;
-};
-
-static int
-enter_all(struct group *out, const struct cache_object *cache, PyObject *sequences)
-{
-    out->tuple = PySequence_Tuple(sequences);
-    if (out->tuple == NULL)
-        return -1;
-    out->count = (size_t)PyTuple_Size(out->tuple);
-    out->handles = PyMem_Calloc(out->count + 1, sizeof *out->handles);
-    if (out->handles == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    for (size_t i = 0; i < out->count; i++) {
-        PyObject *const item = PyTuple_GetItem(out->tuple, (Py_ssize_t)i);
-        struct sequence_object *const sequence = (struct sequence_object *)item;
-        if (Py_TYPE(item) != sequence_type || sequence->cache != cache) {
-            PyErr_Format(PyExc_TypeError, "sequences[%zu] is %R: give sequences of this cache", i,
-                         item);
-            return -1;
-        }
-        if (enter(sequence, false) < 0)
-            return -1;
-        out->entered++;
-        out->handles[i] = sequence->handle;
-        out->tokens += dotk_sequence_count(sequence->handle);
-    }
-    return 0;
-}
-
-static void
-leave_all(struct group *group)
-{
-    for (size_t i = 0; i < group->entered; i++)
-        leave((struct sequence_object *)PyTuple_GetItem(group->tuple, (Py_ssize_t)i), false);
-    PyMem_Free(group->handles);
-    Py_XDECREF(group->tuple);
-    py_array_release(&group->queries);
-}
-
-/* How many queries each has: they have to be there. */
-static int
-get_queries(struct group *group, PyObject *given, size_t there)
-{
-    size_t sum = group->count;
-
-    if (given != NULL) {
-        if (py_ids_get(given, "queries", &group->queries) < 0)
-            return -1;
-        const int64_t *const counts = group->queries.data;
-        sum = group->queries.count == group->count ? 0 : there + 1;
-        for (size_t i = 0; i < group->queries.count && sum <= there; i++)
-            sum = counts[i] < 0 || (uint64_t)counts[i] > there ? there + 1
-                                                               : sum + (size_t)counts[i];
-    }
-    if (sum == there)
-        return 0;
-    PyErr_Format(PyExc_ValueError,
-                 "q has %zu queries: give queries=, how many of them each of the %zu sequences has",
-                 there, group->count);
-    return -1;
-}
-
-enum {
-    CACHE_OPTIONS = 2,
-    CACHE_QUERIES = CACHE_OPTIONS + PY_ATTEND_OPTIONS,
-    CACHE_LSE,
-    CACHE_OUT,
-    CACHE_CONTEXT,
-    CACHE_ALL
-};
-
-static int
-run_attention(struct py_attend *attend, const struct group *group, PyObject *context, void *out,
-              float *lse)
-{
-    struct py_call call;
-
-    if (py_call_begin(&call, context) < 0)
-        return -1;
-    const dotk_status status = dotk_cache_forward(call.context, group->count, group->handles,
-                                                  group->queries.data, attend->shape.heads,
-                                                  attend->q.data, &attend->options, out, lse);
-    return py_call_end(&call, status);
-}
-
-static PyObject *
-attend_cache(struct py_attend *attend, const struct group *group, const struct cache_object *cache,
-             PyObject *const *given)
-{
-    struct py_array out = {0}, lse = {0};
-    PyObject *given_lse = given[CACHE_LSE], *first, *second = NULL, *answer = NULL;
-    const bool with_lse = given_lse != NULL && given_lse != Py_False;
-
-    if (given_lse == Py_True)
-        given_lse = NULL;
-    first = py_attend_out(attend, given[CACHE_OUT], "out", attend->q.type, cache->value_width,
-                          &attend->options.output, &out);
-    if (first != NULL && with_lse)
-        second = py_attend_out(attend, given_lse, "lse", PY_F32, 0, NULL, &lse);
-    if (first != NULL && (second != NULL || !with_lse) &&
-        run_attention(attend, group, given[CACHE_CONTEXT], out.data, lse.data) == 0) {
-        answer = second == NULL ? first : PyTuple_Pack(2, first, second);
-        if (second == NULL)
-            Py_INCREF(answer);
-    }
-    py_array_release(&out);
-    py_array_release(&lse);
-    Py_XDECREF(first);
-    Py_XDECREF(second);
-    return answer;
-}
-
-static PyObject *
-cache_attention(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObject *keywords)
-{
-    static struct py_args args = {
-        "attention",
-        2,
-        2,
-        {"sequences", "q", PY_ATTEND_NAMES, "queries", "lse", "out", "context"},
-        {NULL}};
-    static const size_t without[] = {PY_BLOCKS,     PY_QUERY_OFFSET, PY_QUERY_STARTS,
-                                     PY_KEY_STARTS, PY_KEY_SCALES,   PY_VALUE_SCALES};
-    const struct cache_object *const cache = (struct cache_object *)self;
-    PyObject *given[CACHE_ALL], *answer = NULL;
-    struct py_attend attend;
-    struct group group = {NULL, NULL, 0, 0, 0, {0}};
-
-    if (py_args_parse(&args, values, count, keywords, given) < 0)
-        return NULL;
-    memset(&attend, 0, sizeof attend);
-    for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
-        if (given[CACHE_OPTIONS + without[i]] != NULL) {
-            PyErr_Format(PyExc_ValueError, "%s is given, which goes with no cache: leave it out",
-                         args.names[CACHE_OPTIONS + without[i]]);
-            return NULL;
-        }
-    }
-    if (enter_all(&group, cache, given[0]) == 0 &&
-        py_attend_get_queries(&attend, given[1], group.count, group.tokens,
-                              given + CACHE_OPTIONS) == 0) {
-        if (attend.shape.batch != 1 || attend.axes < 3 || attend.shape.width != cache->width)
-            PyErr_Format(PyExc_ValueError, "q has another shape than it needs: give (H, L, %zu)",
-                         cache->width);
-        else if (get_queries(&group, given[CACHE_QUERIES], attend.shape.queries) == 0)
-            answer = attend_cache(&attend, &group, cache, given);
-    }
-    leave_all(&group);
-    py_attend_release(&attend);
-    return answer;
-}
-
-/* ------------------------------------------------------------------------- */
 /*  The types                                                                */
 /* ------------------------------------------------------------------------- */
 
@@ -613,7 +433,7 @@ static PyMethodDef cache_methods[] = {
                    ">>> dotk.Cache(heads=1, width=2).usage()[\"pages\"]\n"
                    "0\n"),
     PY_METHOD(
-        "attention", cache_attention,
+        "attention", py_cache_attention,
         "attention($self, sequences, q, *, scale=None, causal=False, window_left=None, "
         "window_right=None, query_offset=0, query_offsets=None, key_lengths=None, mask=None, "
         "bias=None, blocks=None, softcap=0.0, dropout=0.0, seed=0, slopes=None, sinks=None, "
@@ -711,6 +531,6 @@ py_add_cache(PyObject *module)
     cache_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &cache_spec, NULL);
     if (cache_type == NULL || PyModule_AddType(module, cache_type) < 0)
         return -1;
-    sequence_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &sequence_spec, NULL);
-    return sequence_type == NULL ? -1 : PyModule_AddType(module, sequence_type);
+    py_sequence_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &sequence_spec, NULL);
+    return py_sequence_type == NULL ? -1 : PyModule_AddType(module, py_sequence_type);
 }
