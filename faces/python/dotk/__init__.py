@@ -9,6 +9,8 @@ array given as out=.
 32.0
 """
 
+from typing import TYPE_CHECKING, Any
+
 from dotk._dotk import (
     Cache,
     Context,
@@ -46,6 +48,9 @@ from dotk._dotk import (
     topk_merge,
 )
 
+if TYPE_CHECKING:
+    from dotk.sklearn import NearestNeighbors as NearestNeighbors
+
 __all__ = [
     "Cache",
     "Context",
@@ -82,3 +87,11 @@ __all__ = [
     "softmax",
     "topk_merge",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "NearestNeighbors":  # imported when first used: it needs scikit-learn
+        from dotk.sklearn import NearestNeighbors
+
+        return NearestNeighbors
+    raise AttributeError(f"module 'dotk' has no attribute '{name}'")
