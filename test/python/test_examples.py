@@ -1,10 +1,12 @@
 """Every public name has a docstring, every function's has an example, and the examples run."""
 
 import doctest
+import importlib.util
 import inspect
 import types
 
 import dotk
+import dotk.compat.faiss
 import numpy
 import pytest
 
@@ -12,7 +14,9 @@ import pytest
 def documented():
     """(name, object) of what dotk offers, methods of its types included."""
     yield "dotk", dotk
-    for name in dotk.__all__:
+    yield "dotk.compat.faiss", dotk.compat.faiss
+    has_sklearn = importlib.util.find_spec("sklearn") is not None
+    for name in dotk.__all__ + ["NearestNeighbors"] * has_sklearn:
         thing = getattr(dotk, name)
         if name.startswith("__") or isinstance(thing, types.ModuleType):
             continue
