@@ -14,6 +14,8 @@ FOLDER = pathlib.Path(__file__).parents[2] / "examples" / "python"
 PROGRAMS = {
     "similarity": ("torch", False, "cats purr | kittens purr loudly: inner product 1.710, "),
     "catalogue": ("faiss", False, "    4033 tomato: squared distance 0.010"),
+    "attention": ("torch", True, "causal: "),
+    "block": ("torch", True, "out (2, 16, 512) weights (2, 16, 16)"),
     "search": ("faiss", False, "100000 rows of 128"),
 }
 
