@@ -174,7 +174,7 @@ def test_no_leak():
         before, blocks = held(), sys.getallocatedblocks()
         repeat(call, 500)
         assert held() == before, name
-        assert sys.getallocatedblocks() - blocks < 50, name
+        assert sys.getallocatedblocks() - blocks < 250, name  # one a call are 500
 
 
 @pytest.mark.parametrize("swapped", [False, True])
