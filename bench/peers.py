@@ -31,12 +31,13 @@ from turns import Turns, write_results
 THREADS = (1, 2)
 SECONDS = 2.0
 REST = 0.03    # until threads of the contender before have gone to sleep
+WARM = 0.01    # as in a program that calls one time after another
 PACKAGES = ("dotk", *rivals.PACKAGES, "hnswlib", "sqlite-vec", "apsw", "torch")
 
 
 class Bench(Turns):
     def __init__(self, library, threads, quick):
-        super().__init__(library, threads, quick, SECONDS, REST)
+        super().__init__(library, threads, quick, SECONDS, REST, WARM)
         self.ours = dotk.Context(threads=threads)
         rivals.set_threads(threads)
         torch.set_num_threads(threads)

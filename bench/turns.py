@@ -18,11 +18,13 @@ BUFFER = 16 << 20    # that is read, where reading is not what limits
 
 class Turns:
     """Times on one number of threads. 'seconds': a contender whose rounds take longer runs fewer.
-    'rest' stands between runs: threads of the one before may still be spinning."""
+    'rest' stands between runs: threads of the one before may still be spinning. A contender then runs
+    for 'warm' seconds before its time is taken, unless one run takes ten times as long: its own threads
+    sleep, too, and for some milliseconds after they wake may share a core."""
 
-    def __init__(self, library, threads, quick, seconds=1.0, rest=0.01):
+    def __init__(self, library, threads, quick, seconds=1.0, rest=0.01, warm=0.0):
         self.library, self.threads, self.quick = library, threads, quick
-        self.seconds, self.rest = seconds, rest
+        self.seconds, self.rest, self.warm = seconds, rest, warm
         self.context, self.machines = library.context(threads), {}
 
     def reading(self, **chosen):
@@ -34,11 +36,15 @@ class Turns:
     def times(self, contenders):
         """{name: [milliseconds]} of interleaved rounds. A first one, which counts for nothing, leaves
         in self.answers what each contender returned."""
-        spent, repeats, rounds, self.answers = {name: [] for name in contenders}, {}, {}, {}
+        spent, repeats, rounds, short = {name: [] for name in contenders}, {}, {}, set()
+        self.answers = {}
         for name, run in contenders.items():
             start = time.perf_counter()
             self.answers[name] = run()
             once = time.perf_counter() - start
+            if once < 10 * self.warm:
+                short.add(name)
+                once = self.repeated(run)
             repeats[name] = max(1, round(SHORTEST / once))
             rounds[name] = max(LEAST_ROUNDS, min(QUICK_ROUNDS if self.quick else ROUNDS,
                                                  int(self.seconds / (repeats[name] * once))))
@@ -47,11 +53,23 @@ class Turns:
                 if turn >= rounds[name]:
                     continue
                 time.sleep(self.rest)
+                if name in short:
+                    self.repeated(run)
                 start = time.perf_counter()
                 for _ in range(repeats[name]):
                     run()
                 spent[name].append((time.perf_counter() - start) / repeats[name] * 1e3)
         return spent
+
+    def repeated(self, run):
+        """Runs it for a while; returns the seconds of the last time."""
+        end = time.perf_counter() + self.warm
+        while True:
+            start = time.perf_counter()
+            run()
+            now = time.perf_counter()
+            if now >= end:
+                return now - start
 
     def case(self, form, what, contenders, store="f32", read_bytes=BUFFER, **more):
         """Times a case; returns what is written of it. The peak is that of products of 'store'."""
