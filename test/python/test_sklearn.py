@@ -115,6 +115,15 @@ def test_the_radius_itself_is_within():
         assert sorted(found[0]) == sorted(right[0])
 
 
+def test_what_rounding_moves_is_within():
+    """float32 has steps of 6e-5 here."""
+    rows = rng.uniform(-1000, 1000, (200, 2))
+    near = rows + [0.1, 0]
+    mine = dotk.NearestNeighbors().fit(np.vstack([rows, near]))
+    for i, apart in enumerate(np.sqrt((near - rows)[:, 0] ** 2)):
+        assert 200 + i in mine.radius_neighbors(rows[i : i + 1], apart, return_distance=False)[0]
+
+
 def test_graphs():
     rows = rows_of("float64")
     mine, theirs = pair(rows, n_neighbors=4, radius=1.5)
