@@ -124,6 +124,31 @@ def test_what_rounding_moves_is_within():
         assert 200 + i in mine.radius_neighbors(rows[i : i + 1], apart, return_distance=False)[0]
 
 
+def test_rounding_hides_no_neighbour():
+    """float32 has steps of 4 here, and of 2^-24 between cosines: many rows look equally far."""
+    few = dotk.NearestNeighbors(n_neighbors=1).fit([[0], [1e8], [1e8 + 1], [1e8 + 2], [1e8 + 5]])
+    assert few.kneighbors([[1e8 + 2], [1e8 + 4.5], [3]])[1].tolist() == [[3], [4], [0]]
+    steps = rng.permutation(300)
+    line = np.vstack([np.zeros((300, 1)), 1e8 + 0.25 * steps[:, None]])
+    circle = np.column_stack([np.cos(1e-6 * steps), np.sin(1e-6 * steps)])
+    for rows, metric in ((line, "euclidean"), (line, "sqeuclidean"), (circle, "cosine")):
+        mine = dotk.NearestNeighbors(metric=metric).fit(rows)
+        first = len(rows) - len(steps)
+        for k in (1, 4, 40):
+            distances, places = mine.kneighbors(rows[first:], k)
+            apart = np.sort(np.abs(steps[:, None] - steps), axis=1)[:, :k]
+            assert (np.abs(steps[places - first] - steps[:, None]) == apart).all(), metric
+            if metric == "euclidean":
+                assert (distances == 0.25 * apart).all()
+        assert (mine.kneighbors(n_neighbors=1)[1][:, 0] != np.arange(len(rows))).all()
+
+
+def test_numbers_too_small_for_float32():
+    rows = 1e-23 * rng.permutation(60)[:, None]
+    places = dotk.NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(rows)[1]
+    assert (places[:, 0] == np.arange(60)).all()
+
+
 def test_graphs():
     rows = rows_of("float64")
     mine, theirs = pair(rows, n_neighbors=4, radius=1.5)
@@ -175,6 +200,14 @@ def test_too_many_neighbours():
         dotk.NearestNeighbors().fit(np.eye(3)).radius_neighbors(
             return_distance=False, sort_results=True
         )
+
+
+def test_without_sklearn():
+    assert "NearestNeighbors" in dir(dotk)
+    for hidden in ("sklearn", "scipy"):
+        code = f"import sys, dotk; sys.modules['{hidden}'] = None; dotk.NearestNeighbors"
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "dotk.NearestNeighbors needs scikit-learn" in said.stderr
 
 
 def test_dotk_alone_does_not_load_sklearn():

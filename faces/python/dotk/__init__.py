@@ -91,7 +91,18 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "NearestNeighbors":  # imported when first used: it needs scikit-learn
-        from dotk.sklearn import NearestNeighbors
-
+        try:
+            from dotk.sklearn import NearestNeighbors
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"dotk.NearestNeighbors needs scikit-learn ({error}): pip install scikit-learn",
+                name=error.name,
+            ) from error
         return NearestNeighbors
     raise AttributeError(f"module 'dotk' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    from importlib.util import find_spec
+
+    return sorted([*globals(), *(["NearestNeighbors"] if find_spec("sklearn") else [])])

@@ -1,9 +1,9 @@
 """scikit-learn's NearestNeighbors, over dotk: `dotk.NearestNeighbors`, which needs scikit-learn 1.6.
 
 It takes the parameters of sklearn.neighbors.NearestNeighbors, passes sklearn's check_estimator and
-answers as that one does: every search there is exact as well. dotk finds the neighbours in float32,
-of coordinates less their mean; the distances reported are then worked out in float64 from the
-numbers that fit() was given, which are kept beside dotk's copy (n * d * 4 bytes).
+answers as that one does: every search there is exact as well. dotk finds in float32, of coordinates
+less their mean, whatever may be a neighbour; who is one is then decided in float64 from the numbers
+that fit() was given, which are kept beside dotk's copy (n * d * 4 bytes).
 """
 
 from numbers import Integral, Real
@@ -28,6 +28,7 @@ _F64 = npt.NDArray[np.float64]
 _I64 = npt.NDArray[np.int64]
 
 _PAIR_VALUES = 1 << 20  # of pairs whose distances are worked out at a time
+_SPARE = 8  # rows found beyond those asked for, among which rounding may hide a neighbour
 
 
 class NearestNeighbors(BaseEstimator):  # type: ignore[misc,unused-ignore]
@@ -126,18 +127,12 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc,unused-ignore]
                 f"Expected n_neighbors {'<' if extra else '<='} n_samples_fit, but n_neighbors = "
                 f"{k}, n_samples_fit = {self.n_samples_fit_}, n_samples = {m}"
             )
-        places = self._index.search(self._prepared(queries), int(k) + extra)[0]
+        distances, places = self._nearest(queries, int(k) + extra)
         if extra:
             stay = places != np.arange(m)[:, None]
             stay[stay.all(axis=1), 0] = False  # more duplicates than neighbours
-            places = places[stay].reshape(m, k)
-        distances = self._distances(queries, np.repeat(np.arange(m), k), places.ravel())
-        distances = distances.reshape(m, k)
-        order = np.argsort(distances, axis=1, kind="stable")
-        places = np.take_along_axis(places, order, axis=1)
-        if not return_distance:
-            return places
-        return np.take_along_axis(distances, order, axis=1), places
+            distances, places = distances[stay].reshape(m, k), places[stay].reshape(m, k)
+        return (distances, places) if return_distance else places
 
     def radius_neighbors(
         self,
@@ -281,23 +276,64 @@ class NearestNeighbors(BaseEstimator):  # type: ignore[misc,unused-ignore]
                 distances[part] = np.einsum("ij,ij->i", a - b, a - b)
         return np.sqrt(distances) if self.effective_metric_ == "euclidean" else distances
 
+    def _nearest(self, queries: npt.NDArray[Any], k: int) -> tuple[_F64, _I64]:
+        """The k nearest rows of each query, of equally far ones those fitted first.
+
+        The k that float32 says are nearest bound how far the k nearest are. Rows that rounding may
+        have put behind them are looked at in float64 too: mostly they are among _SPARE more, and
+        where they may be beyond, the query asks for all within that bound.
+        """
+        prepared = self._prepared(queries)
+        m, wide = len(queries), min(k + _SPARE, self.n_samples_fit_)
+        places, scores = self._index.search(prepared, wide)
+        distances = np.full((m, wide), np.inf)
+        first = self._distances(queries, np.repeat(np.arange(m), k), places[:, :k].ravel())
+        distances[:, :k] = first.reshape(m, k)
+        limits = self._limits(distances[:, :k].max(axis=1), dotk.norm(prepared))
+        if self.effective_metric_ == "cosine":
+            near = scores >= limits[:, None]
+        else:
+            near = scores <= limits[:, None]
+        beyond = near[:, -1] if wide < self.n_samples_fit_ else np.zeros(m, bool)
+        near[:, :k] = False
+        distances[near] = self._distances(queries, np.nonzero(near)[0], places[near])
+        order = np.lexsort((places, distances), axis=1)[:, :k]
+        distances = np.take_along_axis(distances, order, axis=1)
+        places = np.take_along_axis(places, order, axis=1)
+        for i in np.flatnonzero(beyond):
+            found = self._index.range(prepared[i : i + 1], float(limits[i]))[1]
+            apart = self._distances(queries[i : i + 1], np.zeros(len(found), np.int64), found)
+            order = np.lexsort((found, apart))[:k]
+            distances[i], places[i] = apart[order], found[order]
+        return distances, places
+
+    def _limits(self, radius: Any, lengths: Any) -> Any:
+        """The float32 scores that cover this radius around a prepared query of this length.
+
+        A sum of d products errs by d * 2^-24 of it, a coordinate by 2^-24, and what is too small
+        for float32 becomes 0.
+        """
+        slack = (self._fit_X.shape[1] + 4) * 2.0**-23
+        if self.effective_metric_ == "cosine":
+            return 1 - radius - slack
+        reach = radius if self.effective_metric_ == "euclidean" else radius**0.5
+        reach = reach + (self._farthest + np.asarray(lengths, np.float64)) * 2.0**-23
+        with np.errstate(over="ignore"):
+            limits = reach**2 * (1 + slack) + slack * float(np.finfo(np.float32).tiny)
+        return np.minimum(limits, float(np.finfo(np.float32).max))
+
     def _within(self, X: npt.ArrayLike | None, radius: float) -> tuple[_I64, _F64, _I64]:
         """All pairs within the radius: where each query's begin, distances, places.
 
         What rounding to float32 may have moved across the radius is asked for as well, and then
-        decided in float64. A sum of d products errs by d * 2^-24 of it, a coordinate by 2^-24.
+        decided in float64.
         """
         _check_number("radius", radius, 0, Real)
         queries = self._queries(X)
         prepared = self._prepared(queries)
-        m, d = prepared.shape
-        if self.effective_metric_ == "cosine":
-            limit = 1 - radius - (d + 4) * 2.0**-23
-        else:
-            length = radius if self.effective_metric_ == "euclidean" else radius**0.5
-            length += (self._farthest + float(dotk.norm(prepared).max())) * 2.0**-23
-            limit = length**2 * (1 + (d + 4) * 2.0**-23)
-        starts, places, _ = self._index.range(prepared, min(limit, float(np.finfo(np.float32).max)))
+        m = len(prepared)
+        limit = float(self._limits(radius, dotk.norm(prepared).max()))
+        starts, places, _ = self._index.range(prepared, limit)
         which = np.repeat(np.arange(m), np.diff(starts))
         distances = self._distances(queries, which, places)
         stay = distances <= radius
