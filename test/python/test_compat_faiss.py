@@ -438,6 +438,24 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("kind", ["IDMap", "IDMap2"])
+def test_wrong_ids_add_nothing(kind):
+    rows = random_rows(4, 3)
+    index = make(ours, kind, 3)
+    with pytest.raises(ValueError):
+        index.add_with_ids(rows, np.array(["a", "b", "c", "d"]))
+    assert (index.ntotal, index.index.ntotal, len(index.id_map)) == (0, 0, 0)
+    index.add_with_ids(rows, np.array([5, 6, 7, 8]))
+    assert (index.search(rows, 1)[1][:, 0] == [5, 6, 7, 8]).all()
+
+
+def test_names_that_are_absent():
+    for name, says in (("Kmeans", "KMeans"), ("clone_index", "reconstruct_n"), ("ivf", "__all__")):
+        assert not hasattr(ours, name)
+        with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{says}"):
+            getattr(ours, name)
+
+
 @pytest.mark.parametrize("what", WRONG)
 def test_wrong_arguments(what, request):
     """The exception is of faiss' type."""

@@ -18,7 +18,7 @@ is lacking and squared distances. Where it differs from faiss:
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dotk
 import numpy as np
@@ -100,11 +100,6 @@ __all__ = [
     "IndexReplicas",
     "IndexScalarQuantizer",
     "IndexShards",
-    "METRIC_INNER_PRODUCT",
-    "METRIC_L1",
-    "METRIC_L2",
-    "METRIC_Linf",
-    "METRIC_Lp",
     "METRIC_INNER_PRODUCT",
     "METRIC_L1",
     "METRIC_L2",
@@ -206,3 +201,28 @@ def read_index(*arguments: Any) -> Index:
 def write_index(index: Index, *arguments: Any) -> None:
     """Not there."""
     raise NotImplementedError(_NO_FILES)
+
+
+_ON_THE_CPU = "dotk runs on the CPU: use the index itself"
+_INSTEAD = {
+    "Clustering": "dotk makes no clusters: take scikit-learn's KMeans",
+    "Kmeans": "dotk makes no clusters: take scikit-learn's KMeans",
+    "StandardGpuResources": _ON_THE_CPU,
+    "clone_index": "make a new index and add reconstruct_n() of the other",
+    "deserialize_index": _NO_FILES,
+    "index_cpu_to_all_gpus": _ON_THE_CPU,
+    "index_cpu_to_gpu": _ON_THE_CPU,
+    "knn_gpu": "dotk runs on the CPU: call knn()",
+    "merge_knn_results": "call dotk.topk_merge()",
+    "pairwise_distances": "call knn() with k = len(xb), which has them all, nearest first",
+    "serialize_index": _NO_FILES,
+}
+
+if not TYPE_CHECKING:  # with it a type checker would let every name through
+
+    def __getattr__(name: str) -> Any:
+        what = f"module {__name__!r} has no attribute {name!r}"
+        if name.startswith("_"):
+            raise AttributeError(what)
+        instead = _INSTEAD.get(name, "it has faiss' exact indexes, which __all__ lists")
+        raise AttributeError(f"{what}: {instead}")

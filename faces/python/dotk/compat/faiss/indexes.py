@@ -447,8 +447,9 @@ class IndexIDMap(Index):
             raise AssertionError(
                 f"not same nb of vectors as ids: {len(rows)} rows, ids of shape {ids.shape}"
             )
+        numbers = np.array(ids, dtype=np.int64)  # may raise: before the rows are there
         self.index.add(rows)
-        self._map.append(np.array(ids, dtype=np.int64))
+        self._map.append(numbers)
 
     def remove_ids(self, x: IDSelector | npt.NDArray[Any]) -> int:
         ids = self.id_map
