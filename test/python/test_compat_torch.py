@@ -15,6 +15,16 @@ from dotk.compat.torch import MultiheadAttention, scaled_dot_product_attention  
 theirs = torch.nn.functional.scaled_dot_product_attention
 SEED = 20261122
 
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors are not spread, which takes far longer than what there is to do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 # Shapes of query, key and value, and enable_gqa.
 SHAPES = {
     "2 axes": ((5, 8), (7, 8), (7, 6), False),
@@ -186,6 +196,18 @@ def test_nothing_is_copied(dtype, monkeypatch):
     assert seen == [q.data_ptr(), k.data_ptr(), v.data_ptr()]
 
 
+def test_rows_that_overlap():
+    """The second head has the first one's keys but for one; the gradient is that of the base."""
+    torch.manual_seed(SEED)
+    q, v, base = torch.randn(1, 2, 4, 8), torch.randn(1, 2, 9, 5), torch.randn(1, 10, 8)
+    base.requires_grad_()
+    answers = []
+    for function in (scaled_dot_product_attention, theirs):
+        out = function(q, base.unfold(1, 9, 1).transpose(-1, -2), v)
+        answers.append((out, *torch.autograd.grad(out.square().sum(), base)))
+    torch.testing.assert_close(answers[0], answers[1], atol=2e-5, rtol=1e-4)
+
+
 T = torch.ones
 
 
@@ -325,6 +347,22 @@ def test_added_keys_are_never_hidden():
     right, _ = a(x, x, x, need_weights=True, **options)
     out, _ = b(x, x, x, need_weights=False, **options)
     torch.testing.assert_close(out, right, atol=1e-5, rtol=1e-5)
+
+
+def test_multihead_autocast():
+    torch.manual_seed(SEED)
+    a, b = torch.nn.MultiheadAttention(8, 2), MultiheadAttention(8, 2)
+    b.load_state_dict(a.state_dict())
+    x, mask = torch.randn(5, 3, 8), torch.randn(5, 5)
+    for type in (torch.float32, torch.bfloat16):  # as a layer before it may give them
+        with torch.autocast("cpu"):
+            right, right_weights = a(*[x.to(type)] * 3, attn_mask=mask.to(type))
+            out, weights = b(*[x.to(type)] * 3, attn_mask=mask.to(type))
+        assert (out.dtype, weights.dtype) == (right.dtype, right_weights.dtype)
+        torch.testing.assert_close(out, right, atol=3e-2, rtol=0)
+        torch.testing.assert_close(weights, right_weights, atol=2e-2, rtol=0)
+        out.float().sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in b.parameters())
 
 
 def test_multihead_dropout():

@@ -47,10 +47,14 @@ def _seed(dropout: float) -> int:
 
 def _rows(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor as dotk.attention takes it: copied only where rows overlap or have gaps inside."""
-    width = tensor.shape[-1]
-    strides = [s for s, n in zip(tensor.stride()[:-1], tensor.shape[:-1]) if n > 1]
-    if (width > 1 and tensor.stride(-1) != 1) or any(s < width for s in strides):
+    extent = tensor.shape[-1]
+    if extent > 1 and tensor.stride(-1) != 1:
         return tensor.contiguous()
+    for stride, n in sorted(zip(tensor.stride()[:-1], tensor.shape[:-1])):
+        if n > 1 and stride < extent:
+            return tensor.contiguous()
+        if n > 1:
+            extent += (n - 1) * stride
     return tensor
 
 
@@ -260,7 +264,8 @@ class _Multihead(torch.autograd.Function):  # type: ignore[misc,unused-ignore]
 class MultiheadAttention(torch.nn.MultiheadAttention):  # type: ignore[misc,unused-ignore]
     """torch.nn.MultiheadAttention: the same parameters, so that a state dict of one fits the other.
 
-    Inputs, parameters and masks are float32 or bool. Weights that are returned are constants to
+    Inputs, parameters and masks are float32 or bool; under torch.autocast inputs and masks are made
+    so, and what comes out is of autocast's type. Weights that are returned are constants to
     autograd. A query that sees no key gets the last bias, where torch gives NaN. The keys that
     add_bias_kv and add_zero_attn add are never hidden; torch hides them from a query where it is
     told is_causal=True and need_weights=False and no key_padding_mask.
@@ -292,6 +297,9 @@ class MultiheadAttention(torch.nn.MultiheadAttention):  # type: ignore[misc,unus
         """
         if is_causal and attn_mask is None:
             raise RuntimeError("is_causal is True without attn_mask: give the causal attn_mask too")
+        autocast = torch.is_autocast_enabled("cpu")
+        if autocast:
+            query, key, value = query.float(), key.float(), value.float()
         batched = query.dim() == 3
         inputs = []
         for name, x in (("query", query), ("key", key), ("value", value)):
@@ -317,6 +325,9 @@ class MultiheadAttention(torch.nn.MultiheadAttention):  # type: ignore[misc,unus
             q, k, v = (x.detach() for x in inputs)
             answer = dotk.multihead(q, k, v, plain, self.num_heads, weights=weights, **options)
             out, found = answer if need_weights else (answer, None)
+        if autocast:
+            out = out.to(torch.get_autocast_dtype("cpu"))
+            found = None if found is None else found.to(out.dtype)
         if batched:
             return out, found
         return out.squeeze(self._batch_axis), None if found is None else found.squeeze(0)
@@ -353,6 +364,8 @@ class MultiheadAttention(torch.nn.MultiheadAttention):  # type: ignore[misc,unus
             if mask.dtype == torch.bool:
                 options[f"{name}_mask"] = mask.contiguous()
             else:
-                _check_type(f"{name}_mask", mask, (torch.float32,))
+                if torch.is_autocast_enabled("cpu"):
+                    mask = mask.float()
+                _check_type(f"{name}_mask", mask, (torch.bool, torch.float32))
                 options[f"{name}_bias"] = mask.contiguous()
         return options
