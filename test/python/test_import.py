@@ -50,7 +50,17 @@ def test_command_without_its_libraries():
         assert package in said.stderr
 
 
-def test_a_second_interpreter_is_refused():
+def test_it_is_loaded_once():
     code = "import importlib.util, dotk, sys; del sys.modules['dotk._dotk']; import dotk._dotk"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ImportError: dotk._dotk is loaded already" in said.stderr
+
+
+def test_a_second_interpreter_is_refused():
+    pytest.importorskip("_xxsubinterpreters", reason="another name for it, or none, here")
+    code = (
+        "import dotk, _xxsubinterpreters as others; other = others.create(isolated=False)\n"
+        "others.run_string(other, 'import dotk')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.returncode == 1 and "dotk serves one interpreter" in said.stderr

@@ -435,16 +435,14 @@ static PyMethodDef cache_methods[] = {
     PY_METHOD(
         "attention", py_cache_attention,
         "attention($self, sequences, q, *, scale=None, causal=False, window_left=None, "
-        "window_right=None, query_offset=0, query_offsets=None, key_lengths=None, mask=None, "
-        "bias=None, blocks=None, softcap=0.0, dropout=0.0, seed=0, slopes=None, sinks=None, "
-        "query_starts=None, key_starts=None, key_scales=None, value_scales=None, queries=None, "
-        "lse=False, out=None, context=None)\n--\n\n"
+        "window_right=None, query_offsets=None, key_lengths=None, mask=None, bias=None, "
+        "softcap=0.0, dropout=0.0, seed=0, slopes=None, sinks=None, queries=None, lse=False, "
+        "out=None, context=None)\n--\n\n"
         "dotk.attention() of some queries of each of several sequences: (H, L, E), from q\n"
         "(H, L, D), whose queries come sequence after sequence. queries, (n) ints, says how many\n"
         "each has; None: one each. Positions are those of the last tokens, so causal lets the\n"
-        "last query of a sequence see all of it. Options are those of dotk.attention(), but\n"
-        "blocks, query_offset, starts and scales, which go with no cache; keys of all sequences\n"
-        "are numbered on.\n"
+        "last query of a sequence see all of it. Options are those of dotk.attention() that go\n"
+        "with a cache; keys of all sequences are numbered on.\n"
         "\n" EXAMPLE ">>> cache.attention([sequence], np.ones((1, 1, 2)), causal=True)\n"
         "array([[[1., 1.]]], dtype=float32)\n"),
     PY_METHODS_END,
