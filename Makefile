@@ -51,7 +51,7 @@ python: ## an environment for the Python tests in build/python, from PyPI (RIVAL
 	@build/python/bin/pip -q install numpy==2.4.6 pytest==9.2.0 hypothesis==6.170.15 mypy==2.4.1 \
 	    abi3audit==0.0.26 ml_dtypes==0.5.4
 ifeq ($(RIVALS),1)
-	@build/python/bin/pip -q install faiss-cpu==1.15.1 scikit-learn
+	@build/python/bin/pip -q install faiss-cpu==1.15.1 scikit-learn==1.9.1
 	$(call install_torch,build/python)
 endif
 
