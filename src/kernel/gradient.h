@@ -38,9 +38,12 @@ enum {
 /*
  * Weights and gradients of 'rows' rows and the first 'cols' (16, 32, 48 or 64) keys of a panel:
  *
- *     s = score[r][c], of pairs times 'scale'; softcap tanh(s / softcap) with a softcap; +
- * bias[r][c] with a bias p = 2^(s - lse[r])                              d = product[r][c] p' = p,
- * d' = d; with dropout both times 'boost' where bit c of stay[r] is set, else 0 weight[r][c]   = p'
+ *     s              = score[r][c], of pairs times 'scale'; with a softcap softcap tanh(s/softcap);
+ *                      with a bias plus bias[r][c]
+ *     p              = 2^(s - lse[r])
+ *     d              = product[r][c]
+ *     p', d'         = p, d; with dropout both times 'boost' where bit c of stay[r] is set, else 0
+ *     weight[r][c]   = p'
  *     gradient[r][c] = p (d' - delta[r]), times 1 - tanh^2(..) with a softcap unless 'uncapped'
  *
  * both 0 where keep is not NULL and bit c of keep[r] is not set, whatever else stands there. An

@@ -142,8 +142,8 @@ typedef void dk_weigh_fn(const struct dk_weigh *args);
  *              read, and the other rows of their pairs
  *     output   as above; columns from width on are unspecified
  *     keep     NULL, or key k may be passed over for row r when bit k % 64 of keep[k / 64][r] is
- * not set. Promises of the caller: then its weight is 0 and its value finite, 'first' is a multiple
- * of 64, and no bit from 'last' on is set
+ *              not set. Promises of the caller: then its weight is 0 and its value finite, 'first'
+ *              is a multiple of 64, and no bit from 'last' on is set
  */
 struct dk_blend {
     float (*weight)[DK_ATTEND_BLOCK];

@@ -7,7 +7,8 @@
  *
  * Waking a thread that sleeps takes as long as a short call, so whoever runs out of work looks for
  * more for about that long before it sleeps: a worker for the next job, a caller for the end of
- * what others still work on. With more threads than CPUs nobody does: it would keep others off.
+ * what others still work on. In a pool of more threads than CPUs nobody does: it would keep others
+ * off.
  *
  * After fork() a child has none of the threads and may inherit a locked mutex: its first job
  * begins afresh (fork.h).
@@ -167,7 +168,7 @@ work_on(struct dk_pool *pool, struct job *job)
         continue;
     const size_t inside = __atomic_sub_fetch(&job->inside, 1, __ATOMIC_SEQ_CST);
     lock(pool); /* the job may be gone */
-    if (inside == 0 && __atomic_load_n(&pool->waiting, __ATOMIC_SEQ_CST) != 0)
+    if (inside == 0 && pool->waiting != 0)
         pthread_cond_broadcast(&pool->finished);
 }
 
@@ -275,10 +276,10 @@ close_job(struct dk_pool *pool, struct job *job)
     if (inside == 0)
         return;
     lock(pool);
-    __atomic_add_fetch(&pool->waiting, 1, __ATOMIC_SEQ_CST);
+    pool->waiting++;
     while (__atomic_load_n(&job->inside, __ATOMIC_SEQ_CST) != 0)
         pthread_cond_wait(&pool->finished, &pool->mutex);
-    __atomic_sub_fetch(&pool->waiting, 1, __ATOMIC_SEQ_CST);
+    pool->waiting--;
     pthread_mutex_unlock(&pool->mutex);
 }
 

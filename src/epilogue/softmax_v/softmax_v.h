@@ -26,9 +26,8 @@ struct dk_attend_tile {
 struct dk_score_mask {
     /*
      * Of 'rows' (1 .. 6) rows from 'row' on and 'count' (1 .. 256) keys from 'key' on, a multiple
-     * of 64: none, all or some. With some, which is always allowed, bit c of keep[p][r] says that
-     * key
-     * + 64 p + c counts for row + r; it is unspecified from 'count' on.
+     * of 64: none, all or some. With some, which is always allowed, bit c of keep[p][r] says
+     * that key + 64 p + c counts for row + r; it is unspecified from 'count' on.
      */
     enum dk_cover (*look)(const struct dk_score_mask *mask, size_t row, size_t rows, size_t key,
                           size_t count, uint64_t (*keep)[DK_ATTEND_ROWS]);
