@@ -22,7 +22,7 @@ searchers = faiss-cpu==1.15.1 usearch==2.26.6 numpy==2.4.6 threadpoolctl==3.8.0
 # Our own make must not hand its job server to the one that cmake calls.
 cmake = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS cmake
 configure = $(cmake) --preset $(1) -DDOTK_WERROR=$(WERROR) $(if $(DOTK_DATA),-DDOTK_DATA=$(DOTK_DATA)) \
-    $(if $(wildcard build/python/bin/python),-DDOTK_PYTHON=$(CURDIR)/build/python/bin/python) >build/$(1).log || { cat build/$(1).log; exit 1; }
+    $(if $(wildcard build/python/bin/pytest),-DDOTK_PYTHON=$(CURDIR)/build/python/bin/python) >build/$(1).log || { cat build/$(1).log; exit 1; }
 build = @mkdir -p build; $(call configure,$(1)); $(cmake) --build --preset $(1) $(2)
 tests = ctest --preset $(1)
 

@@ -12,16 +12,19 @@ elseif(CMAKE_CROSSCOMPILING OR DOTK_SANITIZE OR DOTK_FUZZ)
   return() # Python itself would have to be built for that
 else()
   set(recent "import sys; assert sys.version_info >= (3, 11)")
-  if(NOT DOTK_PYTHON)
-    foreach(python ${PROJECT_SOURCE_DIR}/build/python/bin/python python3 /usr/bin/python3)
-      execute_process(COMMAND ${python} -c "${recent}; import numpy, pytest"
-                      RESULT_VARIABLE lacks OUTPUT_QUIET ERROR_QUIET)
-      if(lacks EQUAL 0)
-        set(DOTK_PYTHON ${python} CACHE STRING "Python with numpy and pytest" FORCE)
-        break()
-      endif()
-    endforeach()
-  endif()
+  # One that was named, or found before, may be without them or gone.
+  set(named ${DOTK_PYTHON})
+  unset(DOTK_PYTHON CACHE)
+  foreach(python ${named} ${PROJECT_SOURCE_DIR}/build/python/bin/python python3 /usr/bin/python3)
+    execute_process(COMMAND ${python} -c "${recent}; import numpy, pytest"
+                    RESULT_VARIABLE lacks OUTPUT_QUIET ERROR_QUIET)
+    if(lacks EQUAL 0)
+      set(DOTK_PYTHON ${python} CACHE STRING "Python with numpy and pytest" FORCE)
+      break()
+    elseif(python STREQUAL named)
+      message(STATUS "${named} is not a Python 3.11 or later with numpy and pytest: another is looked for")
+    endif()
+  endforeach()
   foreach(python ${DOTK_PYTHON} python3 /usr/bin/python3)
     execute_process(
       COMMAND ${python} -c "${recent}; import sysconfig; print(sysconfig.get_path('include'))"
