@@ -1,5 +1,8 @@
 """Vector files: what save() writes load() and numpy read, mapped where that is possible."""
 
+import ctypes
+import os
+
 import dotk
 import numpy as np
 import pytest
@@ -36,6 +39,36 @@ def test_shapes(tmp_path, shape):
     dotk.save(tmp_path / "a.npy", rows)
     read = dotk.load(tmp_path / "a.npy")
     assert read.shape == shape and (read == rows).all()
+
+
+def test_a_path_of_any_bytes_is_in_the_message(tmp_path):
+    """Bytes that are no UTF-8, and a name cut where the message ends, amid a letter."""
+    directory = os.fsencode(tmp_path)
+    with pytest.raises(OSError, match="no-\ufffd\ufffd.npy"):
+        dotk.load(directory + b"/no-\xff\xfe.npy")
+    for shift in range(3):
+        with pytest.raises(OSError, match="nothing"):
+            long = b"/" + "\u20ac".encode() * 80
+            dotk.load(directory + b"/nothing" + b"x" * shift + long * 3 + b".npy")
+
+
+def test_rows_that_lie_apart_are_not_given_as_dense(tmp_path):
+    """.fvecs has a number before each row, .npy has not."""
+    simple, strided, c, fortran, any_order = 0, 0x18, 0x38, 0x58, 0x98
+    view = ctypes.create_string_buffer(256)
+    get, release = ctypes.pythonapi.PyObject_GetBuffer, ctypes.pythonapi.PyBuffer_Release
+    refused = {".fvecs": (simple, c, fortran, any_order), ".npy": (simple, fortran)}
+    for ending, flags_refused in refused.items():
+        dotk.save(tmp_path / f"a{ending}", np.arange(6, dtype=np.float32).reshape(3, 2))
+        file = dotk.load(tmp_path / f"a{ending}").base
+        file = file.obj if isinstance(file, memoryview) else file
+        for flags in (simple, strided, c, fortran, any_order):
+            if flags in flags_refused:
+                with pytest.raises(BufferError, match="an opened file"):
+                    get(ctypes.py_object(file), view, ctypes.c_int(flags))
+            else:
+                assert get(ctypes.py_object(file), view, ctypes.c_int(flags)) == 0
+                release(view)
 
 
 def test_refused(tmp_path):

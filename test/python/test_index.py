@@ -128,6 +128,17 @@ def test_filters_agree(count):
         assert (ids == right).all()
 
 
+@pytest.mark.parametrize("count", [7, 8, 64, ROWS])
+def test_true_may_be_any_byte_but_0(count):
+    """What is viewed, mapped or borrowed as bool need not hold 0 and 1."""
+    index = made(data())
+    values = np.resize(np.array([2, 0, 255, 128, 0, 1, 127, 254, 0], np.uint8), count)
+    filter = values.view(bool)
+    ids, _ = index.search(data(3), ROWS, filter=filter)
+    for row in ids:
+        assert set(row.tolist()) - {-1} == set(np.flatnonzero(values).tolist())
+
+
 def test_filter_refused():
     index = made(data())
     with pytest.raises(ValueError, match="sort them"):
@@ -151,6 +162,12 @@ def test_changes():
     index.update(rows[:2], [given[1], given[3]])
     assert (index.reconstruct(int(given[3])) == rows[1]).all()
     assert (index.reconstruct([given[1], given[5]]) == rows[[0, 5]]).all()
+    for one in (given[3], np.int32(given[3]), np.uint8(given[3]), np.array(given[3])):
+        assert index.reconstruct(one).shape == (DIM,) and (index.reconstruct(one) == rows[1]).all()
+    assert index.reconstruct(given[3:4]).shape == (1, DIM)
+    for one in (np.float32(26), np.array(26.0)):
+        with pytest.raises((TypeError, ValueError), match="ids"):
+            index.reconstruct(one)
     out = np.empty((1, DIM), np.float32)
     assert index.reconstruct(given[1:2], out=out) is out and (out[0] == rows[0]).all()
     with pytest.raises(KeyError, match="5"):

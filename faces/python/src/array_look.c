@@ -63,10 +63,35 @@ format_type(const char *format, size_t size)
 /* ------------------------------------------------------------------------- */
 
 static int
-too_many_axes(const char *name, size_t axes)
+refuse_axes(const char *name, int axes)
 {
-    PyErr_Format(PyExc_ValueError, "%s has %zu axes: give at most %d", name, axes, PY_AXES);
+    PyErr_Format(PyExc_ValueError, "%s has %d axes: give 0 to %d", name, axes, PY_AXES);
     return -1;
+}
+
+/* Adds an axis. What an object says of itself may be anything. */
+static int
+add_axis(struct py_array *out, int64_t places)
+{
+    ptrdiff_t count;
+
+    if (places < 0 || __builtin_mul_overflow((ptrdiff_t)out->count, places, &count)) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s has %lld places on its axis %zu: give an array that fits into memory",
+                     out->name, (long long)places, out->axes);
+        return -1;
+    }
+    out->shape[out->axes++] = (size_t)places;
+    out->count = (size_t)count;
+    return 0;
+}
+
+/* Does what is raised say that values cannot be seen? Anything else went wrong otherwise. */
+static bool
+is_refusal(void)
+{
+    return PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_TypeError) ||
+           PyErr_ExceptionMatches(PyExc_ValueError);
 }
 
 /* A numpy array of ml_dtypes.bfloat16, as its 16-bit words: new, or NULL without an exception. */
@@ -94,12 +119,16 @@ take_buffer(PyObject *object, const char *name, bool write, struct py_array *out
     bool bf16 = false;
 
     if (PyObject_GetBuffer(object, &out->view, flags) < 0) {
+        if (!is_refusal())
+            return -1;
         PyErr_Clear();
         PyObject *const words = bf16_words(object);
         bf16 = words != NULL;
         const int got = bf16 ? PyObject_GetBuffer(words, &out->view, flags) : -1;
         Py_XDECREF(words); /* the view holds it */
         if (got < 0) {
+            if (bf16 && !is_refusal())
+                return -1;
             PyErr_Clear();
             PyErr_Format(write ? PyExc_ValueError : PyExc_TypeError,
                          write ? "%s cannot be written to: give a writable array of numbers"
@@ -111,15 +140,14 @@ take_buffer(PyObject *object, const char *name, bool write, struct py_array *out
     out->viewed = true;
     const Py_buffer *const view = &out->view;
     if (view->ndim > PY_AXES)
-        return too_many_axes(name, (size_t)view->ndim);
+        return refuse_axes(name, view->ndim);
     const size_t size = (size_t)view->itemsize;
     out->data = view->buf;
     out->type = bf16 ? PY_BF16 : format_type(view->format, size);
-    out->axes = (size_t)view->ndim;
     out->count = 1;
-    for (size_t i = 0; i < out->axes; i++) {
-        out->shape[i] = (size_t)view->shape[i];
-        out->count *= out->shape[i];
+    for (size_t i = 0; i < (size_t)view->ndim; i++) {
+        if (add_axis(out, view->shape[i]) < 0)
+            return -1;
         if (size != 0 && view->strides[i] % (Py_ssize_t)size != 0 && out->shape[i] > 1)
             out->type = PY_OTHER; /* a field of a record, say */
         out->stride[i] = size == 0 ? 0 : view->strides[i] / (Py_ssize_t)size;
@@ -223,19 +251,18 @@ take_dlpack(PyObject *object, const char *name, bool write, struct py_array *out
         PyErr_Format(PyExc_ValueError, "%s is read-only: give a writable array", name);
         return -1;
     }
-    if (tensor->axes > PY_AXES)
-        return too_many_axes(name, (size_t)tensor->axes);
+    if (tensor->axes < 0 || tensor->axes > PY_AXES)
+        return refuse_axes(name, tensor->axes);
     out->type = dl_type(tensor);
-    out->axes = (size_t)tensor->axes;
     out->count = 1;
-    for (size_t i = 0; i < out->axes; i++) {
-        out->shape[i] = (size_t)tensor->shape[i];
-        out->count *= out->shape[i];
+    for (int32_t i = 0; i < tensor->axes; i++) {
+        if (add_axis(out, tensor->shape[i]) < 0)
+            return -1;
     }
-    ptrdiff_t dense = 1;
+    size_t dense = 1; /* it may wrap where there are no values */
     for (size_t i = out->axes; i-- > 0;) {
-        out->stride[i] = tensor->strides == NULL ? dense : (ptrdiff_t)tensor->strides[i];
-        dense *= (ptrdiff_t)out->shape[i];
+        out->stride[i] = (ptrdiff_t)(tensor->strides == NULL ? dense : (size_t)tensor->strides[i]);
+        dense *= out->shape[i];
     }
     out->data = tensor->data == NULL ? NULL : (char *)tensor->data + tensor->byte_offset;
     return 0;

@@ -6,8 +6,7 @@
 
 #include "array.h"
 
-/* Fills *out from any object of the two protocols. Returns 0, or -1; release *out in either case.
- */
+/* Fills *out from any object of the two protocols. Returns 0, or -1; release *out either way. */
 int py_array_look(PyObject *object, const char *name, bool write, struct py_array *out);
 
 /* 0, or -1 with ValueError, where strides or alignment are not those of 'layout'. */

@@ -49,20 +49,35 @@ check_given(PyObject *given, const char *name, enum py_type type, size_t axes, c
     return py_check_layout(out, layout);
 }
 
+/* numpy's dtype bfloat16, which is ml_dtypes' own: new, or NULL with an exception. Another
+ * library's array of that type has a dtype that numpy may not know, or takes for something else. */
+static PyObject *
+bf16_dtype(PyObject *array)
+{
+    PyObject *const own = PyObject_GetAttrString(array, "dtype");
+    PyObject *dtype = own == NULL ? NULL : PyObject_CallMethod(py_numpy(), "dtype", "O", own);
+    PyObject *const name = dtype == NULL ? NULL : PyObject_GetAttrString(dtype, "name");
+
+    if (name == NULL || !PyUnicode_Check(name) ||
+        PyUnicode_CompareWithASCIIString(name, "bfloat16") != 0) {
+        Py_CLEAR(dtype);
+        PyErr_SetString(PyExc_TypeError, "numpy has no bfloat16 to answer with: give out=");
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(own);
+    return dtype;
+}
+
 /* The type's object in a library: borrowed and kept. */
 static PyObject *
 numpy_dtype(enum py_type type, const struct py_array *like)
 {
     static PyObject *kept[PY_TYPES];
 
-    if (type == PY_BF16) { /* ml_dtypes' own; the input knows it */
-        if (kept[type] == NULL && like != NULL && like->type == PY_BF16)
-            kept[type] = PyObject_GetAttrString(like->object, "dtype");
-        if (kept[type] == NULL && !PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "numpy has no bfloat16 to answer with: give out=");
-    } else if (kept[type] == NULL) {
-        kept[type] = PyObject_CallMethod(py_numpy(), "dtype", "s", py_type_name(type));
-    }
+    if (kept[type] == NULL)
+        kept[type] = type == PY_BF16 && like != NULL
+                         ? bf16_dtype(like->object)
+                         : PyObject_CallMethod(py_numpy(), "dtype", "s", py_type_name(type));
     return kept[type];
 }
 

@@ -198,10 +198,10 @@ get_whole(PyObject *object, const char *name, size_t count, struct py_array *arr
 
 /* Sizes: int64 that are not negative, so they have the bits of a size_t. */
 static int
-get_sizes(PyObject *object, const char *name, size_t least_axes, struct py_array *array,
+get_sizes(PyObject *object, const char *name, size_t most_axes, struct py_array *array,
           const size_t **out)
 {
-    const struct py_want want = {PY_BIT(PY_I64), PY_I64, PY_DENSE, 1, least_axes};
+    const struct py_want want = {PY_BIT(PY_I64), PY_I64, PY_DENSE, 1, most_axes};
 
     if (object == NULL)
         return 0;

@@ -242,24 +242,25 @@ merge(const struct py_array *shard)
 {
     struct py_array out = {0}, lse = {0};
     PyObject *first = NULL, *second = NULL;
+    struct py_call call;
+    bool merged = false;
     const size_t axes = shard[0].axes, width = shard[0].shape[axes - 1];
 
     if (check_shards(&shard[0], &shard[1], &shard[2], &shard[3]) == 0 &&
         (first = py_array_out(NULL, "out", shard, PY_F32, axes, shard->shape, &out)) != NULL &&
-        (second = py_array_out(NULL, "lse", shard, PY_F32, axes - 1, shard->shape, &lse)) != NULL) {
+        (second = py_array_out(NULL, "lse", shard, PY_F32, axes - 1, shard->shape, &lse)) != NULL &&
+        py_call_begin(&call, NULL) == 0) {
         const dotk_status status = dotk_attention_merge(py_array_rows(shard), width, shard[0].data,
                                                         shard[1].data, shard[2].data, shard[3].data,
                                                         out.data, lse.data);
-        if (status != DOTK_OK) {
-            py_raise(status);
-            Py_CLEAR(second);
-        }
+        merged = py_call_end(&call, status) == 0;
     }
     py_array_release(&out);
     py_array_release(&lse);
-    if (second != NULL)
+    if (merged)
         return one_or_two(first, second);
     Py_XDECREF(first);
+    Py_XDECREF(second);
     return NULL;
 }
 

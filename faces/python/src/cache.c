@@ -107,9 +107,13 @@ sequence_fork(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObjec
 
     if (py_args_parse(&args, values, count, keywords, given) < 0)
         return NULL;
-    size_t tokens = dotk_sequence_count(sequence->handle);
-    if (py_args_size(given[0], "count", &tokens) < 0 || py_sequence_enter(sequence, false) < 0)
+    if (py_sequence_enter(sequence, false) < 0)
         return NULL;
+    size_t tokens = dotk_sequence_count(sequence->handle);
+    if (py_args_size(given[0], "count", &tokens) < 0) {
+        py_sequence_leave(sequence, false);
+        return NULL;
+    }
     const dotk_status status = dotk_sequence_fork(sequence->handle, tokens, &handle);
     py_sequence_leave(sequence, false);
     if (status != DOTK_OK) {
@@ -275,6 +279,7 @@ sequence_get(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObject
     const struct cache_object *const cache = sequence->cache;
     PyObject *given[2], *answer = NULL, *keys = NULL, *rows = NULL;
     struct py_array k = {0}, v = {0};
+    struct py_call call;
     size_t first = 0;
 
     if (py_args_parse(&args, values, count, keywords, given) < 0 ||
@@ -292,12 +297,10 @@ sequence_get(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObject
         else if ((keys = py_array_out(NULL, "k", NULL, PY_F32, 3, k_shape, &k)) != NULL)
             rows = py_array_out(NULL, "v", NULL, PY_F32, 3, v_shape, &v);
     }
-    if (rows != NULL) {
+    if (rows != NULL && py_call_begin(&call, NULL) == 0) {
         const dotk_status status = dotk_sequence_get(sequence->handle, first, n, k.data, v.data);
-        if (status == DOTK_OK)
+        if (py_call_end(&call, status) == 0)
             answer = PyTuple_Pack(2, keys, rows);
-        else
-            py_raise(status);
     }
     py_sequence_leave(sequence, false);
     py_array_release(&k);

@@ -24,7 +24,10 @@ command(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *k
         PyErr_Format(PyExc_TypeError, "arguments is %R: give a list of str", given[0]);
         return NULL;
     }
-    const Py_ssize_t argc = PyList_Size(given[0]);
+    PyObject *const texts = PyList_AsTuple(given[0]); /* a __fspath__() may change the list */
+    if (texts == NULL)
+        return NULL;
+    const Py_ssize_t argc = PyTuple_Size(texts);
     char **const argv = calloc((size_t)argc + 1, sizeof *argv);
     PyObject *const kept = PyTuple_New(argc); /* the arguments as bytes, which argv borrows */
     PyObject *answer = NULL;
@@ -33,7 +36,7 @@ command(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *k
         goto done;
     }
     for (Py_ssize_t i = 0; i < argc; i++) {
-        PyObject *const text = PyList_GetItem(given[0], i);
+        PyObject *const text = PyTuple_GetItem(texts, i);
         PyObject *bytes = NULL;
         if (!PyUnicode_FSConverter(text, &bytes)) /* refuses a zero byte */
             goto done;
@@ -45,6 +48,7 @@ command(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *k
     Py_END_ALLOW_THREADS answer = PyLong_FromLong(code);
 done:
     Py_XDECREF(kept);
+    Py_DECREF(texts);
     free(argv);
     return answer;
 }

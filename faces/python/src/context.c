@@ -101,7 +101,7 @@ set_message(PyObject *type, const char *message)
     char text[1024];
     size_t count = 0;
 
-    while (*message != '\0' && count + 1 < sizeof text) {
+    while (*message != '\0' && count < sizeof text) {
         const char *const before = message;
         for (size_t i = 0; i < sizeof structures / sizeof *structures; i++) {
             const size_t length = strlen(structures[i]);
@@ -111,8 +111,11 @@ set_message(PyObject *type, const char *message)
         if (message == before)
             text[count++] = *message++;
     }
-    text[count] = '\0';
-    PyErr_SetString(type, text);
+    /* It may have a path, of any bytes, or a part of one. */
+    PyObject *const decoded = PyUnicode_DecodeUTF8(text, (Py_ssize_t)count, "replace");
+    if (decoded != NULL)
+        PyErr_SetObject(type, decoded);
+    Py_XDECREF(decoded);
 }
 
 int

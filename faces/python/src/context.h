@@ -10,7 +10,8 @@
  *
  * Between the two the GIL is not held: touch nothing of Python's. On the main thread a signal
  * (Ctrl-C) ends the call through its context's progress function. A signal handler may itself call
- * dotk: calls nest.
+ * dotk: calls nest. It must not fork: in the child the interrupted call would wait for threads that
+ * are not there.
  */
 #ifndef DOTK_PYTHON_CONTEXT_H
 #define DOTK_PYTHON_CONTEXT_H

@@ -205,21 +205,22 @@ dense_new(PyTypeObject *type, PyObject *values, PyObject *keywords)
     PyObject *given[2];
     struct weights weights = {{{0}, NULL, 0, 0, 0, false}, {0}};
     struct dense_object *self = NULL;
+    struct py_call call;
 
     if (py_args_parse_tuple(&args, values, keywords, given) < 0)
         return NULL;
     if (get_weights(&weights, given[0], given[1]) == 0)
         self = (struct dense_object *)PyType_GenericAlloc(type, 0);
-    if (self != NULL) {
+    if (self != NULL && py_call_begin(&call, NULL) < 0) {
+        Py_CLEAR(self);
+    } else if (self != NULL) {
         self->outputs = weights.w.rows;
         self->inputs = weights.w.dim;
         const dotk_status status = dotk_dense_prepare(self->outputs, self->inputs, weights.w.data,
                                                       weights.w.stride, weights.bias.data,
                                                       &self->handle);
-        if (status != DOTK_OK) {
-            py_raise(status);
+        if (py_call_end(&call, status) < 0)
             Py_CLEAR(self);
-        }
     }
     release_weights(&weights);
     return (PyObject *)self;

@@ -59,13 +59,26 @@ set_shape(struct file_object *self)
         self->strides[0] = (Py_ssize_t)(vectors->stride * sizeof(float));
 }
 
+/* Does the asker count on an order of values that the file does not have? */
+static bool
+wants_other_order(const struct file_object *self, int flags)
+{
+    const bool apart = self->vectors->stride != self->vectors->dim && self->vectors->rows > 1;
+    const bool c = (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS;
+    const bool any = (flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS;
+    const bool fortran = (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS;
+
+    return (apart && (c || any)) || (fortran && self->axes > 1);
+}
+
 static int
 file_buffer(PyObject *object, Py_buffer *view, int flags)
 {
     static float nothing;
     struct file_object *const self = (struct file_object *)object;
 
-    if ((flags & PyBUF_WRITABLE) == PyBUF_WRITABLE || (flags & PyBUF_STRIDES) != PyBUF_STRIDES) {
+    if ((flags & PyBUF_WRITABLE) == PyBUF_WRITABLE || (flags & PyBUF_STRIDES) != PyBUF_STRIDES ||
+        wants_other_order(self, flags)) {
         PyErr_SetString(PyExc_BufferError, "an opened file is read-only, and has strides");
         view->obj = NULL;
         return -1;
@@ -186,6 +199,7 @@ static PyMethodDef methods[] = {
               "A vector file (.npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, IDX) as an array of\n"
               "float32, read-only: the mapped file itself where it holds float32, else a copy.\n"
               "dtype ('f32', 'f16', 'bf16', 'u8', 'i8') and dim are for files without a header.\n"
+              "OSError if there is no such file or it cannot be read.\n"
               "\n"
               ">>> import os, tempfile\n"
               ">>> path = os.path.join(tempfile.mkdtemp(), 'two.fvecs')\n"

@@ -189,6 +189,19 @@ reconstruct_all(PyObject *self, const int64_t *ids, size_t n, float *out)
     return py_call_end(&call, status);
 }
 
+/* An int, or what stands for one: a number of numpy's, an array without axes. */
+static bool
+is_number(PyObject *object)
+{
+    if (PyLong_Check(object) || !PyIndex_Check(object))
+        return PyLong_Check(object);
+    PyObject *const axes = PyObject_GetAttrString(object, "ndim");
+    const bool none = axes == NULL || PyLong_AsLong(axes) == 0;
+    PyErr_Clear();
+    Py_XDECREF(axes);
+    return none;
+}
+
 static PyObject *
 index_reconstruct(PyObject *self, PyObject *const *values, Py_ssize_t count, PyObject *keywords)
 {
@@ -200,7 +213,7 @@ index_reconstruct(PyObject *self, PyObject *const *values, Py_ssize_t count, PyO
 
     if (py_args_parse(&args, values, count, keywords, given) < 0)
         return NULL;
-    const bool single = PyLong_Check(given[0]);
+    const bool single = is_number(given[0]);
     if (single ? py_args_int64(given[0], "ids", &id) < 0 : py_ids_get(given[0], "ids", &ids) < 0)
         return NULL;
     if (!single)

@@ -2,7 +2,7 @@
  * module.c - dotk._dotk, the extension behind the package dotk
  *
  * Objects that are made once (types, names) are static variables: the extension serves one
- * interpreter of a process, and refuses a second.
+ * interpreter of a process, and refuses a second. An import that failed may be tried again.
  */
 #include "module.h"
 
@@ -22,13 +22,15 @@ fill(PyObject *module)
                             : "dotk serves one interpreter of a process: import it in that");
         return -1;
     }
-    home = here;
 #define SUBJECT(name)                                                                              \
     if (py_add_##name(module) < 0)                                                                 \
         return -1;
 #include "subjects.def"
 #undef SUBJECT
-    return PyModule_AddStringConstant(module, "__version__", dotk_version());
+    if (PyModule_AddStringConstant(module, "__version__", dotk_version()) < 0)
+        return -1;
+    home = here;
+    return 0;
 }
 
 static PyModuleDef_Slot slots[] = {

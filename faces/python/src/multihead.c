@@ -159,7 +159,10 @@ get_parameters(struct multihead *out, PyObject *parameters)
         struct py_array *const array = &out->parameters[i];
         if (value == NULL || value == Py_None)
             continue;
-        if (py_array_get(value, parameter_names[i], &want, array) < 0)
+        Py_INCREF(value); /* the dict may let go of it while other code runs */
+        const int got = py_array_get(value, parameter_names[i], &want, array);
+        Py_DECREF(value);
+        if (got < 0)
             return -1;
         if (check_shape(array, parameter_names[i], needs[i].axes, needs[i].shape) < 0)
             return -1;

@@ -12,6 +12,10 @@
 #endif
 #include <Python.h>
 
+#ifdef Py_GIL_DISABLED
+#error "dotk needs a Python with the GIL: objects are guarded by it"
+#endif
+
 /* A row of a method table. */
 #define PY_METHOD(name, function, doc)                                                             \
     {                                                                                              \

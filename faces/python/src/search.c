@@ -23,13 +23,16 @@ struct filter {
     bool given;
 };
 
-/* Bit i of the answer is byte i of the word; each byte is 0 or 1. */
+/* Bit i of the answer tells whether byte i is other than 0. */
 static uint8_t
 pack_word(const uint8_t *bytes)
 {
+    const uint64_t ones = UINT64_C(0x0101010101010101);
     uint64_t word;
 
     memcpy(&word, bytes, sizeof word);
+    /* True need not be 1: the top bit of each byte tells, and becomes the byte. */
+    word = (((word & 0x7f * ones) + 0x7f * ones) | word) >> 7 & ones;
     /* Bit 8 i times bit 56 - 7 i of the factor is bit 56 + i, and nothing else reaches the top. */
     return (uint8_t)(word * UINT64_C(0x0102040810204080) >> 56);
 }
