@@ -69,7 +69,9 @@ def test_refused(shape, axes, says):
 
 
 FIRST_BFLOAT16 = """
+import sys
 import dotk, ml_dtypes, numpy as np, pytest
+sys.path.insert(0, sys.argv[1])
 from test_dlpack import Foreign
 
 for dtype in (None, object(), "no such type", float):
@@ -85,5 +87,5 @@ assert out.dtype == known.dtype and (out == known).all()
 def test_bfloat16_of_a_library_that_numpy_does_not_know():
     """It is refused, and what is refused does not stay: ml_dtypes' goes on working."""
     pytest.importorskip("ml_dtypes")
-    here = pathlib.Path(__file__).parent
-    subprocess.run([sys.executable, "-c", FIRST_BFLOAT16], cwd=here, check=True)
+    here = str(pathlib.Path(__file__).parent)
+    subprocess.run([sys.executable, "-c", FIRST_BFLOAT16, here], check=True)
