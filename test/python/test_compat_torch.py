@@ -337,6 +337,18 @@ def test_multihead(capsys):
     assert compared >= 300
 
 
+def test_lazy_signs():
+    x = torch.randn(2, 3, 1, dtype=torch.complex64).conj().imag
+    assert x.is_neg()
+    plain = x.resolve_neg()
+    for mask in (None, torch.randn(3, 3, 1, dtype=torch.complex64).conj().imag[..., 0]):
+        given = None if mask is None else mask.resolve_neg()
+        right = scaled_dot_product_attention(plain, plain, plain, given)
+        assert torch.equal(scaled_dot_product_attention(x, x, x, mask), right)
+    module = MultiheadAttention(1, 1, batch_first=True)
+    assert torch.equal(module(x, x, x)[0], module(plain, plain, plain)[0])
+
+
 def test_added_keys_are_never_hidden():
     torch.manual_seed(SEED)
     a = torch.nn.MultiheadAttention(8, 2, add_bias_kv=True)

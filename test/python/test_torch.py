@@ -62,6 +62,16 @@ def test_refused():
         dotk.normalize(torch.ones(3), out=torch.ones(3, dtype=torch.int64))
 
 
+def test_lazy_signs_are_refused():
+    x = torch.randn(3, 1, dtype=torch.complex64).conj().imag[:, 0]
+    assert x.is_neg()
+    with pytest.raises(ValueError, match=r"a is negated lazily: pass a\.resolve_neg\(\)"):
+        dotk.norm(x)
+    rows = torch.view_as_real(torch.randn(2, 3, dtype=torch.complex64)).contiguous()
+    with pytest.raises(ValueError, match="a: .*conj"):
+        dotk.norm(torch.view_as_complex(rows).conj())
+
+
 def test_other_producers():
     """Anything with __dlpack__ is an array: numpy comes out."""
 

@@ -216,10 +216,28 @@ py_refuse_because(const char *name)
     return -1;
 }
 
+/* torch keeps the sign of a lazily negated tensor outside of its memory, and exports that memory.
+ */
+static int
+check_sign(PyObject *tensor, const char *name)
+{
+    PyObject *const negated = PyObject_CallMethod(tensor, "is_neg", NULL);
+
+    if (negated == NULL)
+        return py_refuse_because(name);
+    Py_DECREF(negated);
+    if (negated != Py_True)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "%s is negated lazily: pass %s.resolve_neg()", name, name);
+    return -1;
+}
+
 static int
 take_dlpack(PyObject *object, const char *name, bool write, struct py_array *out)
 {
     out->torch = py_is_tensor(object);
+    if (out->torch && check_sign(object, name) < 0)
+        return -1;
     out->capsule = PyObject_CallMethod(object, "__dlpack__", NULL);
     if (out->capsule == NULL)
         return py_refuse_because(name);

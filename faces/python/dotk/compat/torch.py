@@ -47,6 +47,7 @@ def _seed(dropout: float) -> int:
 
 def _rows(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor as dotk.attention takes it: copied only where rows overlap or have gaps inside."""
+    tensor = tensor.resolve_neg()
     extent = tensor.shape[-1]
     if extent > 1 and tensor.stride(-1) != 1:
         return tensor.contiguous()
@@ -56,6 +57,11 @@ def _rows(tensor: torch.Tensor) -> torch.Tensor:
         if n > 1:
             extent += (n - 1) * stride
     return tensor
+
+
+def _dense(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as dotk takes all: dense, and its sign in its memory."""
+    return tensor.resolve_neg().contiguous()
 
 
 def _attention_gradients(ctx: Any, d_out: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -68,7 +74,7 @@ def _attention_gradients(ctx: Any, d_out: torch.Tensor) -> tuple[torch.Tensor | 
         v.detach(),
         out.detach(),
         lse,
-        d_out.contiguous(),
+        _dense(d_out),
         gradients=names,
         **options,
     )
@@ -220,7 +226,7 @@ def _multihead_gradients(ctx: Any, d_out: torch.Tensor, _: Any) -> tuple[torch.T
         {name: x.detach() for name, x in zip(ctx.names, tensors)},
         ctx.heads,
         saved,
-        d_out.contiguous(),
+        _dense(d_out),
         gradients=[name for name, n in zip(names, ctx.needs_input_grad) if name and n],
         **ctx.options,
     )
@@ -306,14 +312,14 @@ class MultiheadAttention(torch.nn.MultiheadAttention):  # type: ignore[misc,unus
             _check_type(name, x, (torch.float32,))
             if x.dim() != query.dim() or x.dim() not in (2, 3):
                 raise AssertionError(f"{name} has {x.dim()} axes: give all three 3, or all 2")
-            inputs.append(x.contiguous() if batched else x.contiguous().unsqueeze(self._batch_axis))
+            inputs.append(_dense(x) if batched else _dense(x).unsqueeze(self._batch_axis))
         options = self._masks(inputs, key_padding_mask, attn_mask, batched)
         if self.training and self.dropout > 0:
             options |= {"dropout": self.dropout, "seed": _seed(self.dropout)}
         weights: Any = "none"
         if need_weights:
             weights = "mean" if average_attn_weights else "heads"
-        parameters = {name: x.contiguous() for name, x in self.named_parameters() if x is not None}
+        parameters = {name: _dense(x) for name, x in self.named_parameters() if x is not None}
         tensors = (*inputs, *parameters.values())
         found: torch.Tensor | None = None
         if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
@@ -362,10 +368,10 @@ class MultiheadAttention(torch.nn.MultiheadAttention):  # type: ignore[misc,unus
                     "scaled_dot_product_attention, or torch's own module"
                 )
             if mask.dtype == torch.bool:
-                options[f"{name}_mask"] = mask.contiguous()
+                options[f"{name}_mask"] = _dense(mask)
             else:
                 if torch.is_autocast_enabled("cpu"):
                     mask = mask.float()
                 _check_type(f"{name}_mask", mask, (torch.bool, torch.float32))
-                options[f"{name}_bias"] = mask.contiguous()
+                options[f"{name}_bias"] = _dense(mask)
         return options
