@@ -131,7 +131,8 @@ typedef struct dotk_sequence_add_options {
                             /* dotk_attention_options. batch is not used                       */
 
     /* Rotary embedding of keys, by the names and rules of dotk_rotary(), which turns queries. */
-    int32_t rotary;           /* 1: keys are turned before they are stored                     */
+    int32_t rotary;           /* 1: keys are turned before they are stored; without it the     */
+                              /* rest is refused                                               */
     int32_t interleaved;      /* 0: halves, 1: interleaved                                     */
     size_t rotary_width;      /* 0: D                                                          */
     double theta;             /* 0: 10000                                                      */
@@ -156,8 +157,9 @@ typedef struct dotk_sequence_add_options {
  * Memory:  copies k and v.
  * Threads: exclusive on the sequence, shared-write on the cache.
  * Errors:  DOTK_BAD_ARGUMENT (NULL, a stride below the width, int8 for k and v; what
- *          dotk_rotary() refuses; for an int8 cache a value that is not finite or beyond 1e38),
- *          DOTK_NO_MEMORY (the system's, or the cache's limit), DOTK_CANCELLED.
+ *          dotk_rotary() refuses, and its options without rotary; for an int8 cache a value that
+ *          is not finite or beyond 1e38), DOTK_NO_MEMORY (the system's, or the cache's limit),
+ *          DOTK_CANCELLED.
  */
 DOTK_API dotk_status dotk_sequence_add(dotk_context *context, dotk_sequence *sequence, size_t n,
                                        const void *k, const void *v,

@@ -263,6 +263,32 @@ check_rotary(struct add *add, const dotk_sequence_add_options *options)
     return DOTK_OK;
 }
 
+/* What says how keys are turned says nothing where they are not. Errors: DOTK_BAD_ARGUMENT. */
+static dotk_status
+check_unturned(const dotk_sequence_add_options *options)
+{
+    const char *name = NULL;
+
+    if (options->theta != 0)
+        return dk_fail(
+            DOTK_BAD_ARGUMENT,
+            "options->theta is %g without rotary, which turns keys: set both, or neither",
+            options->theta);
+    if (options->interleaved != 0)
+        name = "interleaved";
+    else if (options->rotary_width != 0)
+        name = "rotary_width";
+    else if (options->frequencies != NULL)
+        name = "frequencies";
+    else if (options->positions != NULL)
+        name = "positions";
+    if (name == NULL)
+        return DOTK_OK;
+    return dk_fail(DOTK_BAD_ARGUMENT,
+                   "options->%s is set without rotary, which turns keys: set both, or neither",
+                   name);
+}
+
 /* Room for 'pages' in the list. Errors: DOTK_NO_MEMORY. */
 static dotk_status
 reserve(dotk_sequence *sequence, size_t pages)
@@ -387,8 +413,8 @@ dotk_sequence_add(dotk_context *context, dotk_sequence *sequence, size_t n, cons
     if (status == DOTK_OK)
         status = check_tokens("v", "value", cache, n, cache->width, v, options->value,
                               options->store, &add.value);
-    if (status == DOTK_OK && options->rotary)
-        status = check_rotary(&add, options);
+    if (status == DOTK_OK)
+        status = options->rotary ? check_rotary(&add, options) : check_unturned(options);
     if (status == DOTK_OK)
         status = dk_call_begin(context, &call);
     if (status != DOTK_OK)

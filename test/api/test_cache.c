@@ -526,6 +526,20 @@ test_sequence_arguments(void **state)
     options.positions = far;
     refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "positions[1] is 4294967296");
     options.rotary = 0;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "rotary_width is set without");
+    options.rotary_width = 0;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "positions is set without");
+    options.positions = NULL;
+    options.frequencies = k;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "frequencies is set without");
+    options.frequencies = NULL;
+    options.interleaved = 1;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "interleaved is set without");
+    options.interleaved = 0;
+    options.theta = 500000;
+    refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options),
+            "options->theta is 500000 without rotary");
+    options.theta = 0;
     options.struct_size++;
     refused(dotk_sequence_add(NULL, sequence, 2, k, v, &options), "struct_size");
     k[3 * 10 + 5] = NAN; /* head 1 of 10 tokens, the second of them */

@@ -14,6 +14,7 @@ def normal(*shape):
 
 
 H, G, D, E = 4, 2, 8, 6
+ones = np.ones((G, 1, D), np.float32)
 
 
 def filled(tokens, **options):
@@ -127,6 +128,8 @@ def test_one_sequence_is_not_written_by_two_threads():
         (lambda c, s: dotk.Sequence(), TypeError, "cannot create"),
         (lambda c, s: s.add(normal(G, 2, D), normal(G, 3, E)), ValueError, r"give \(2, 2, 6\)"),
         (lambda c, s: s.add(normal(1, 2, D), normal(1, 2, E)), ValueError, r"give \(2, 2, 8\)"),
+        (lambda c, s: s.add(ones, ones[..., :E], theta=5e5), ValueError, "theta is 5.* without ro"),
+        (lambda c, s: s.add(ones, ones[..., :E], positions=[0]), ValueError, "positions .*both"),
         (lambda c, s: s.get(2, 2), ValueError, "the sequence has 3 tokens"),
         (lambda c, s: s.fork(4), ValueError, "4"),
         (lambda c, s: s.truncate(4), ValueError, "4"),
