@@ -278,6 +278,8 @@ ones = np.ones
         (lambda q, k, v: dotk.attention(q[..., :0], k[..., :0], v), ValueError, "^width is 0"),
         (lambda q, k, v: dotk.attention(q, k.astype("f2"), v), TypeError, "k holds float16 and q"),
         (lambda q, k, v: dotk.attention(q, k.astype("i1"), v), TypeError, "give key_scales"),
+        (lambda q, k, v: dotk.attention_weights(q, k, value_scales=1), TypeError, "unexpected"),
+        (lambda q, k, v: dotk.attention_scores(q, k, value_scales=1), TypeError, "unexpected"),
         (
             lambda q, k, v: dotk.attention(q, k, v, key_scales=ones((B, G, S))),
             TypeError,

@@ -401,8 +401,8 @@ int
 py_attend_get(struct py_attend *out, PyObject *q, PyObject *k, PyObject *v,
               PyObject *const *options)
 {
-    PyObject *const key_scales = options[PY_KEY_SCALES], *const value_scales =
-                                                             options[PY_VALUE_SCALES];
+    PyObject *const key_scales = options[PY_KEY_SCALES];
+    PyObject *const value_scales = v == NULL ? NULL : options[PY_VALUE_SCALES];
 
     if (get_queries(out, q) < 0 ||
         get_array(k, "k", &out->q, key_scales, "key_scales", &out->k) < 0 ||
@@ -423,7 +423,7 @@ py_attend_get(struct py_attend *out, PyObject *q, PyObject *k, PyObject *v,
         out->options.value = py_array_layout(&out->v);
     }
     if (get_scales(key_scales, "key_scales", out, &out->key_scales, &out->options.key_scales) < 0 ||
-        get_scales(v == NULL ? NULL : value_scales, "value_scales", out, &out->value_scales,
+        get_scales(value_scales, "value_scales", out, &out->value_scales,
                    &out->options.value_scales) < 0)
         return -1;
     return get_options(out, out->shape.batch, options);

@@ -38,14 +38,17 @@ enum {
     PY_QUERY_STARTS,
     PY_KEY_STARTS,
     PY_KEY_SCALES,
-    PY_VALUE_SCALES,
+    PY_KEY_OPTIONS, /* so many for functions that take no values */
+    PY_VALUE_SCALES = PY_KEY_OPTIONS,
     PY_ATTEND_OPTIONS
 };
 
-#define PY_ATTEND_NAMES                                                                            \
+#define PY_KEY_NAMES                                                                               \
     "scale", "causal", "window_left", "window_right", "query_offset", "query_offsets",             \
         "key_lengths", "mask", "bias", "blocks", "softcap", "dropout", "seed", "slopes", "sinks",  \
-        "query_starts", "key_starts", "key_scales", "value_scales"
+        "query_starts", "key_starts", "key_scales"
+
+#define PY_ATTEND_NAMES PY_KEY_NAMES, "value_scales"
 
 struct py_attend {
     dotk_attention_shape shape;
@@ -60,8 +63,8 @@ struct py_attend {
 };
 
 /*
- * Looks at all of it; 'v' may be NULL for a function that takes no values. Returns 0, or -1 with an
- * exception; release *out either way.
+ * Looks at all of it; 'v' is NULL for a function that takes no values, of which 'options' has only
+ * PY_KEY_OPTIONS. Returns 0, or -1 with an exception; release *out either way.
  */
 int py_attend_get(struct py_attend *out, PyObject *q, PyObject *k, PyObject *v,
                   PyObject *const *options);

@@ -126,12 +126,9 @@ weights(struct py_attend *attend, bool average, PyObject *given_out, PyObject *c
 static PyObject *
 attention_weights(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *keywords)
 {
-    static struct py_args args = {"attention_weights",
-                                  2,
-                                  2,
-                                  {"q", "k", PY_ATTEND_NAMES, "average", "out", "context"},
-                                  {NULL}};
-    enum { OPTIONS = 2, AVERAGE = OPTIONS + PY_ATTEND_OPTIONS, OUT, CONTEXT, ALL };
+    static struct py_args args = {
+        "attention_weights", 2, 2, {"q", "k", PY_KEY_NAMES, "average", "out", "context"}, {NULL}};
+    enum { OPTIONS = 2, AVERAGE = OPTIONS + PY_KEY_OPTIONS, OUT, CONTEXT, ALL };
     PyObject *given[ALL], *answer = NULL;
     struct py_attend attend;
     bool average = false;
@@ -175,9 +172,9 @@ static PyObject *
 attention_scores(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *keywords)
 {
     static struct py_args args = {
-        "attention_scores", 2, 2, {"q", "k", PY_ATTEND_NAMES, "stage", "out", "context"}, {NULL}};
+        "attention_scores", 2, 2, {"q", "k", PY_KEY_NAMES, "stage", "out", "context"}, {NULL}};
     static const char *const stages[] = {"product", "capped", "masked", NULL};
-    enum { OPTIONS = 2, STAGE = OPTIONS + PY_ATTEND_OPTIONS, OUT, CONTEXT, ALL };
+    enum { OPTIONS = 2, STAGE = OPTIONS + PY_KEY_OPTIONS, OUT, CONTEXT, ALL };
     PyObject *given[ALL], *answer = NULL;
     struct py_attend attend;
     size_t stage = DOTK_STAGE_MASKED;
@@ -314,22 +311,25 @@ attention_merge(PyObject *module, PyObject *const *values, Py_ssize_t count, PyO
     "sinks           (H): logits that take weight and have no value\n"                             \
     "query_starts    (n + 1) ints, and key_starts: n packed sequences, which lie one after\n"      \
     "                another where B is 1; offsets and lengths then have n entries\n"              \
-    "key_scales      (B, G, S): k is int8, and key j its numbers times its scale; and\n"           \
-    "value_scales    the same for v\n"                                                             \
-    "context         a Context, whose threads do the work\n"
+    "key_scales      (B, G, S): k is int8, and key j its numbers times its scale\n"
+
+#define VALUE_SCALES "value_scales    (B, G, S): the same for v\n"
+
+#define CONTEXT_LINE "context         a Context, whose threads do the work\n"
 
 #define SIGNATURE                                                                                  \
     "scale=None, causal=False, window_left=None, window_right=None, query_offset=0, "              \
     "query_offsets=None, key_lengths=None, mask=None, bias=None, blocks=None, softcap=0.0, "       \
     "dropout=0.0, seed=0, slopes=None, sinks=None, query_starts=None, key_starts=None, "           \
-    "key_scales=None, value_scales=None"
+    "key_scales=None"
 
 static PyMethodDef methods[] = {
     PY_METHOD("attention", attention,
-              "attention(q, k, v, *, " SIGNATURE ", lse=False, out=None, context=None)\n--\n\n"
+              "attention(q, k, v, *, " SIGNATURE
+              ", value_scales=None, lse=False, out=None, context=None)\n--\n\n"
               "softmax(q k^T * scale) v, without the matrix: (B, H, L, E), from q (B, H, L, D),\n"
               "k (B, G, S, D) and v (B, G, S, E). A query that sees no key gives zeros.\n"
-              "\n" ARRAYS OPTIONS
+              "\n" ARRAYS OPTIONS VALUE_SCALES CONTEXT_LINE
               "lse             True, or a float32 array (B, H, L) to write to: the answer is then\n"
               "                (out, lse), lse being the logarithm of softmax's denominator\n"
               "out             an array to write to, (B, H, L, E), whose rows may lie apart\n"
@@ -344,7 +344,7 @@ static PyMethodDef methods[] = {
         "attention_weights(q, k, *, " SIGNATURE ", average=False, out=None, context=None)\n--\n\n"
         "The weights that attention() sums values with, after dropout: float32, (B, H, L, S),\n"
         "or (B, L, S), their mean over heads, with average=True. 0 for keys that do not count.\n"
-        "\n" ARRAYS OPTIONS "\n"
+        "\n" ARRAYS OPTIONS CONTEXT_LINE "\n"
         ">>> q = np.eye(2, dtype=np.float32)\n"
         ">>> dotk.attention_weights(q, q, causal=True)[0]\n"
         "array([1., 0.], dtype=float32)\n"),
@@ -354,13 +354,13 @@ static PyMethodDef methods[] = {
         "What softmax is taken of, float32 (B, H, L, S), at a stage: \"product\", scale * q . k;\n"
         "\"capped\", after the softcap; \"masked\", with bias and slopes, and -inf for keys that\n"
         "do not count.\n"
-        "\n" ARRAYS OPTIONS "\n"
+        "\n" ARRAYS OPTIONS CONTEXT_LINE "\n"
         ">>> q = np.eye(2, dtype=np.float32)\n"
         ">>> dotk.attention_scores(q, q, scale=3.0, causal=True)\n"
         "array([[  3., -inf],\n"
         "       [  0.,   3.]], dtype=float32)\n"),
     PY_METHOD("attention_plan", attention_plan,
-              "attention_plan(q, k, v, *, " SIGNATURE ", context=None)\n--\n\n"
+              "attention_plan(q, k, v, *, " SIGNATURE ", value_scales=None, context=None)\n--\n\n"
               "Which path and kernel attention() would take for these arguments, and why: one\n"
               "line. q (B, H, L, D), k (B, G, S, D) and v (B, G, S, E) are not looked into.\n"
               "\n"
