@@ -239,6 +239,11 @@ def test_other_number_types_are_converted():
     right = dotk.attention(q, k, v)
     assert (dotk.attention(q.astype(float), k.tolist(), v) == right).all()
     assert (dotk.attention(q, k, v, mask=[True] * S, bias=[[0] * S]) == right).all()
+    out, lse = dotk.attention(q, k, v, lse=True)
+    found = dotk.attention_backward(q, k, v, out, lse, np.ones_like(out))
+    for d_out in (np.ones(out.shape), np.ones(out.shape).tolist()):
+        again = dotk.attention_backward(q, k, v, out.tolist(), lse.astype(float), d_out)
+        assert all((again[name] == found[name]).all() for name in found)
 
 
 @pytest.mark.parametrize("b, h, l, s", [(0, 4, 5, 6), (2, 0, 5, 6), (2, 4, 0, 6), (2, 4, 5, 0)])

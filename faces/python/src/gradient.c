@@ -103,8 +103,9 @@ static int
 get_like_out(PyObject *object, const char *name, const struct py_attend *attend,
              struct py_array *array)
 {
-    const struct py_want want = {PY_BIT(attend->q.type), PY_OTHER, PY_ROWS, attend->axes,
-                                 attend->axes};
+    const enum py_type type = attend->q.type;
+    const struct py_want want = {PY_BIT(type), type == PY_F32 ? PY_F32 : PY_OTHER, PY_ROWS,
+                                 attend->axes, attend->axes};
     const size_t shape[4] = {attend->shape.batch, attend->shape.heads, attend->shape.queries,
                              attend->v.shape[3]};
 
@@ -127,7 +128,7 @@ static int
 get_before(PyObject *const *given, struct py_attend *attend, struct before *before)
 {
     const size_t axes = attend->axes - 1;
-    const struct py_want rows = {PY_BIT(PY_F32), PY_OTHER, PY_DENSE, axes, axes};
+    const struct py_want rows = {PY_BIT(PY_F32), PY_F32, PY_DENSE, axes, axes};
 
     if (get_like_out(given[0], "out", attend, &before->out) < 0 ||
         get_like_out(given[2], "d_out", attend, &before->d_out) < 0 ||

@@ -458,7 +458,7 @@ static int
 get_before(const struct multihead *multihead, PyObject *const *given, struct py_array *saved,
            struct py_array *d_out)
 {
-    static const struct py_want flat = {PY_BIT(PY_F32), PY_OTHER, PY_DENSE, 1, 1};
+    static const struct py_want flat = {PY_BIT(PY_F32), PY_F32, PY_DENSE, 1, 1};
     size_t count = 0;
 
     if (py_array_get(given[0], "saved", &flat, saved) < 0 ||
