@@ -260,7 +260,21 @@ def test_multihead():
         (lambda x, p: dotk.multihead(x, x, x, p, 3), ValueError, "heads is 3|heads 3"),
         (lambda x, p: dotk.multihead(x, x, x, [p], 2), TypeError, "give a dict"),
         (lambda x, p: dotk.multihead(x, x, x, p | {"a": x}, 2), ValueError, "parameters has 'a'"),
-        (lambda x, p: dotk.multihead(x, x, x, {}, 2), ValueError, "weight is"),
+        (
+            lambda x, p: dotk.multihead(x, x, x, p | {"out_proj.weight": None}, 2),
+            ValueError,
+            r"parameters has no out_proj\.weight: give it, \(4, 4\)",
+        ),
+        (
+            lambda x, p: dotk.multihead(x, x, x, p | {"out_proj_weight": x}, 2),
+            ValueError,
+            "'out_proj_weight': give in_proj_weight.* bias_v, out_proj.weight, out_proj.bias",
+        ),
+        (
+            lambda x, p: dotk.multihead(x, x, x, p | {"in_proj_weight": None}, 2),
+            ValueError,
+            "proj_weight is NULL",
+        ),
         (
             lambda x, p: dotk.multihead(x, x, x, p | {"out_proj.bias": [1.0]}, 2),
             ValueError,

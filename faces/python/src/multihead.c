@@ -129,7 +129,9 @@ check_names(PyObject *parameters)
             i++;
         if (i == PARAMETERS) {
             PyErr_Format(PyExc_ValueError,
-                         "parameters has %R: give those of nn.MultiheadAttention's state dict",
+                         "parameters has %R: give in_proj_weight, or q_proj_weight, k_proj_weight "
+                         "and v_proj_weight; in_proj_bias, bias_k, bias_v, out_proj.weight, "
+                         "out_proj.bias",
                          name);
             return -1;
         }
@@ -166,6 +168,11 @@ get_parameters(struct multihead *out, PyObject *parameters)
             return -1;
         if (check_shape(array, parameter_names[i], needs[i].axes, needs[i].shape) < 0)
             return -1;
+    }
+    if (out->parameters[OUT_PROJ_WEIGHT].object == NULL) { /* the library names it otherwise */
+        PyErr_Format(PyExc_ValueError, "parameters has no out_proj.weight: give it, (%zu, %zu)", M,
+                     M);
+        return -1;
     }
     out->values = (dotk_multihead_parameters){
         sizeof out->values,
