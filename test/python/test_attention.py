@@ -256,6 +256,12 @@ def test_nothing(b, h, l, s):
         assert found[name].shape == array.shape and (found[name] == 0).all()
 
 
+def test_gradients_are_named_by_any_iterable():
+    q, k, v = arrays()
+    for names in ({"q", "v"}, iter("qv"), {"q": 1, "v": 2}, ["q", "v", "q"]):
+        assert list(backward(q, k, v, gradients=names)) == ["q", "v"]
+
+
 def backward(q, k, v, **more):
     out, lse = dotk.attention(q, k, v, lse=True)
     given = {"out": out, "lse": lse, "d_out": np.ones_like(out)} | more
@@ -363,6 +369,7 @@ ones = np.ones
         ),
         (lambda q, k, v: backward(q, k, v, lse=ones((B, H, 1), "f4")), ValueError, "lse has 1"),
         (lambda q, k, v: backward(q, k, v, gradients="q"), TypeError, "give a tuple of names"),
+        (lambda q, k, v: backward(q, k, v, gradients=1), TypeError, "gradients is 1: give a tuple"),
         (lambda q, k, v: backward(q, k, v, gradients=["x"]), ValueError, "gradients is 'x'"),
         (lambda q, k, v: backward(q, k, v, gradients=["bias"]), ValueError, "bias is not given"),
     ],

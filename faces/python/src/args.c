@@ -227,6 +227,16 @@ py_args_flag(PyObject *object, const char *name, bool *out)
     return 0;
 }
 
+PyObject *
+py_args_names(PyObject *object, const char *name)
+{
+    PyObject *const names = PyUnicode_Check(object) ? NULL : PySequence_Tuple(object);
+
+    if (names == NULL && (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_TypeError)))
+        PyErr_Format(PyExc_TypeError, "%s is %R: give a tuple of names", name, object);
+    return names;
+}
+
 int
 py_args_choice(PyObject *object, const char *name, const char *const *choices, size_t *out)
 {

@@ -16,7 +16,7 @@ enum gradient { Q, K, V, BIAS, SINKS, GRADIENTS };
 
 static const char *const gradient_names[GRADIENTS + 1] = {"q", "k", "v", "bias", "sinks", NULL};
 
-/* gradients=: a sequence of names; None: q, k and v. */
+/* gradients=: names; None: q, k and v. */
 static int
 get_wanted(PyObject *names, bool *wanted)
 {
@@ -24,22 +24,16 @@ get_wanted(PyObject *names, bool *wanted)
         wanted[Q] = wanted[K] = wanted[V] = true;
         return 0;
     }
-    if (!PyTuple_Check(names) && !PyList_Check(names)) {
-        PyErr_Format(PyExc_TypeError, "gradients is %R: give a tuple of names", names);
-        return -1;
-    }
-    const Py_ssize_t count = PySequence_Size(names);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *const name = PySequence_GetItem(names, i);
+    PyObject *const tuple = py_args_names(names, "gradients");
+    int got = tuple == NULL ? -1 : 0;
+    const Py_ssize_t count = got == 0 ? PyTuple_Size(tuple) : 0;
+    for (Py_ssize_t i = 0; i < count && got == 0; i++) {
         size_t place = 0;
-        const int got = name == NULL ? -1
-                                     : py_args_choice(name, "gradients", gradient_names, &place);
-        Py_XDECREF(name);
-        if (got < 0)
-            return -1;
-        wanted[place] = true;
+        got = py_args_choice(PyTuple_GetItem(tuple, i), "gradients", gradient_names, &place);
+        wanted[place] |= got == 0;
     }
-    return 0;
+    Py_XDECREF(tuple);
+    return got;
 }
 
 /* A new array that lies as 'like' does, without its first axes beyond 'axes'; axes of which all

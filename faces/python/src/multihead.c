@@ -380,26 +380,21 @@ get_wanted(const struct multihead *multihead, PyObject *names, bool *wanted)
         wanted[i] = i < INPUTS || multihead->parameters[i - INPUTS].object != NULL;
     if (names == NULL)
         return 0;
-    if (!PyTuple_Check(names) && !PyList_Check(names)) {
-        PyErr_Format(PyExc_TypeError, "gradients is %R: give a tuple of names", names);
-        return -1;
-    }
-    const Py_ssize_t count = PySequence_Size(names);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *const name = PySequence_GetItem(names, i);
+    PyObject *const tuple = py_args_names(names, "gradients");
+    int got = tuple == NULL ? -1 : 0;
+    const Py_ssize_t count = got == 0 ? PyTuple_Size(tuple) : 0;
+    for (Py_ssize_t i = 0; i < count && got == 0; i++) {
         size_t place = 0;
-        const int got = name == NULL ? -1 : py_args_choice(name, "gradients", choices, &place);
-        Py_XDECREF(name);
-        if (got < 0)
-            return -1;
-        if (place >= INPUTS && multihead->parameters[place - INPUTS].object == NULL) {
+        got = py_args_choice(PyTuple_GetItem(tuple, i), "gradients", choices, &place);
+        if (got == 0 && place >= INPUTS && multihead->parameters[place - INPUTS].object == NULL) {
             PyErr_Format(PyExc_ValueError, "gradients has \"%s\", and parameters has none",
                          choices[place]);
-            return -1;
+            got = -1;
         }
-        wanted[place] = true;
+        wanted[place] |= got == 0;
     }
-    return 0;
+    Py_XDECREF(tuple);
+    return got;
 }
 
 static int
