@@ -256,6 +256,13 @@ def test_nothing(b, h, l, s):
         assert found[name].shape == array.shape and (found[name] == 0).all()
 
 
+def test_numpy_flags():
+    q, k, v = arrays()
+    for causal in (True, False):
+        right = dotk.attention(q, k, v, causal=causal)
+        assert (dotk.attention(q, k, v, causal=np.bool_(causal)) == right).all()
+
+
 def test_gradients_are_named_by_any_iterable():
     q, k, v = arrays()
     for names in ({"q", "v"}, iter("qv"), {"q": 1, "v": 2}, ["q", "v", "q"]):

@@ -214,12 +214,30 @@ py_args_double(PyObject *object, const char *name, double *out)
     return 0;
 }
 
+/* numpy's True or False: only where numpy is loaded can it be one. */
+static bool
+is_numpy_flag(PyObject *object)
+{
+    PyObject *const numpy = PyDict_GetItemString(PyImport_GetModuleDict(), "numpy");
+    PyObject *const type = numpy == NULL ? NULL : PyObject_GetAttrString(numpy, "bool_");
+    const bool is = type != NULL && (PyObject *)Py_TYPE(object) == type;
+
+    if (type == NULL)
+        PyErr_Clear();
+    Py_XDECREF(type);
+    return is;
+}
+
 int
 py_args_flag(PyObject *object, const char *name, bool *out)
 {
     if (object == NULL)
         return 0;
     if (object != Py_True && object != Py_False) {
+        if (is_numpy_flag(object)) {
+            *out = PyObject_IsTrue(object) == 1;
+            return 0;
+        }
         PyErr_Format(PyExc_TypeError, "%s is %R: give True or False", name, object);
         return -1;
     }
