@@ -53,6 +53,14 @@ def test_attention(dtype):
     np.testing.assert_allclose(last, right, rtol=0, atol=atol)
 
 
+def test_names_of_types():
+    for name, kept in (("float32", "f32"), ("float16", "f16"), ("bfloat16", "bf16")):
+        assert dotk.Cache(G, D, name).dtype == dotk.Index(D, dtype=name).dtype == kept
+    assert dotk.Cache(G, D, "i8").dtype == dotk.Index(D, dtype="int8").dtype == "int8"
+    with pytest.raises(ValueError, match="dtype is 'uint8': give \"f32\" or"):
+        dotk.Cache(G, D, "uint8")
+
+
 def test_rotary_and_strides():
     cache = dotk.Cache(G, D)
     sequence = cache.sequence()

@@ -9,6 +9,15 @@ import pytest
 
 
 @pytest.mark.parametrize("ending", [".npy", ".fvecs", ".fbin"])
+def test_types_by_the_names_of_numpy(tmp_path):
+    path = tmp_path / "rows.raw"
+    for name, short in (("float16", "f16"), ("int8", "i8"), ("uint8", "u8"), ("bfloat16", "bf16")):
+        dotk.save(path, [[1, 2], [3, 4]], dtype=name)
+        assert path.stat().st_size == (4 if short in ("i8", "u8") else 8)
+        for given in (name, short):
+            assert dotk.load(path, dtype=given, dim=2).tolist() == [[1, 2], [3, 4]]
+
+
 def test_round_trip(tmp_path, ending):
     rows = np.random.default_rng(3).standard_normal((5, 7), dtype=np.float32)
     path = tmp_path / f"rows{ending}"

@@ -22,7 +22,11 @@ _I64 = npt.NDArray[np.int64]
 _Metric = Literal["dot", "cosine", "l2"]
 _Store = Literal["f32", "f16", "bf16", "int8"]
 _Screen = Literal["none", "int8", "int4"]
-_FileType = Literal["f32", "u8", "f16", "bf16", "i8"]
+# What dtype= takes: _Store or a file's, by these names or numpy's.
+_StoreName = Literal["f32", "f16", "bf16", "int8", "i8", "float32", "float16", "bfloat16"]
+_FileType = Literal[
+    "f32", "u8", "f16", "bf16", "i8", "float32", "uint8", "float16", "bfloat16", "int8"
+]
 
 class _Inspection(TypedDict):
     rows: int
@@ -89,7 +93,7 @@ class Index:
         cls,
         dim: int,
         metric: _Metric = "dot",
-        dtype: _Store = "f32",
+        dtype: _StoreName = "f32",
         *,
         screen: _Screen | None = None,
         expect_unit: bool = False,
@@ -468,7 +472,7 @@ class Cache:
         cls,
         heads: int,
         width: int,
-        dtype: _Store = "f32",
+        dtype: _StoreName = "f32",
         *,
         value_width: int = 0,
         page_keys: int = 0,

@@ -7,6 +7,7 @@
 #include "args.h"
 
 #include <math.h>
+#include <string.h>
 
 static size_t
 count_names(const struct py_args *args)
@@ -281,4 +282,24 @@ py_args_choice(PyObject *object, const char *name, const char *const *choices, s
         Py_DECREF(list);
     }
     return -1;
+}
+
+int
+py_args_type(PyObject *object, const char *name, const char *const *choices, size_t *out)
+{
+    static const char *const same[][2] = {{"float32", "f32"},   {"float16", "f16"}, {"int8", "i8"},
+                                          {"bfloat16", "bf16"}, {"uint8", "u8"},    {"i8", "int8"}};
+
+    for (size_t i = 0; object != NULL && PyUnicode_Check(object) && i < sizeof same / sizeof *same;
+         i++) {
+        if (PyUnicode_CompareWithASCIIString(object, same[i][0]) != 0)
+            continue;
+        for (size_t j = 0; choices[j] != NULL; j++) {
+            if (strcmp(choices[j], same[i][1]) == 0) {
+                *out = j;
+                return 0;
+            }
+        }
+    }
+    return py_args_choice(object, name, choices, out);
 }

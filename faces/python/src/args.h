@@ -49,6 +49,9 @@ int py_args_uint64(PyObject *object, const char *name, uint64_t *out); /* an int
 int py_args_double(PyObject *object, const char *name, double *out);   /* a number, NaN refused */
 int py_args_flag(PyObject *object, const char *name, bool *out);       /* True or False        */
 
+/* One of 'choices' of types such as "f32" or "i8", by that name or by numpy's. */
+int py_args_type(PyObject *object, const char *name, const char *const *choices, size_t *out);
+
 /* A parameter that lists names, any iterable but a str, as a tuple: new, or NULL with TypeError. */
 PyObject *py_args_names(PyObject *object, const char *name);
 

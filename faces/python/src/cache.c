@@ -330,7 +330,7 @@ cache_new(PyTypeObject *type, PyObject *values, PyObject *keywords)
     if (py_args_parse_tuple(&args, values, keywords, given) < 0 ||
         py_args_size(given[0], "heads", &heads) < 0 ||
         py_args_size(given[1], "width", &width) < 0 ||
-        py_args_choice(given[2], "dtype", stores, &store) < 0 ||
+        py_args_type(given[2], "dtype", stores, &store) < 0 ||
         py_args_size(given[3], "value_width", &options.value_width) < 0 ||
         py_args_size(given[4], "page_keys", &options.page_keys) < 0 ||
         py_args_size(given[5], "memory_limit", &options.memory_limit) < 0)

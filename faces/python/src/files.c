@@ -128,7 +128,7 @@ load(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *keyw
 
     (void)module;
     if (py_args_parse(&args, values, count, keywords, given) < 0 ||
-        py_args_choice(given[1], "dtype", types, &type) < 0 ||
+        py_args_type(given[1], "dtype", types, &type) < 0 ||
         py_args_size(given[2], "dim", &options.dim) < 0 || py_numpy() == NULL ||
         !PyUnicode_FSConverter(given[0], &path))
         return NULL;
@@ -162,7 +162,7 @@ save(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *keyw
 
     (void)module;
     if (py_args_parse(&args, values, count, keywords, given) < 0 ||
-        py_args_choice(given[2], "dtype", types, &type) < 0 ||
+        py_args_type(given[2], "dtype", types, &type) < 0 ||
         py_array_get(given[1], "vectors", &want, &array) < 0)
         return NULL;
     if (array.axes > 2) { /* one stride serves all of its rows */

@@ -50,7 +50,7 @@ index_new(PyTypeObject *type, PyObject *values, PyObject *keywords)
     if (py_args_parse_tuple(&args, values, keywords, given) < 0 ||
         py_args_size(given[DIM], "dim", &dim) < 0 ||
         py_args_choice(given[METRIC], "metric", py_metrics, &metric) < 0 ||
-        py_args_choice(given[DTYPE], "dtype", stores, &store) < 0 ||
+        py_args_type(given[DTYPE], "dtype", stores, &store) < 0 ||
         py_args_choice(given[SCREEN], "screen", screens, &screen) < 0 ||
         py_args_flag(given[EXPECT_UNIT], "expect_unit", &expect_unit) < 0 ||
         py_args_double(given[DELTA], "delta", &options.delta) < 0 ||
