@@ -296,6 +296,16 @@ ones = np.ones
         (lambda q, k, v: dotk.attention(q[..., :0], k[..., :0], v), ValueError, "^width is 0"),
         (lambda q, k, v: dotk.attention(q, k.astype("f2"), v), TypeError, "k holds float16 and q"),
         (lambda q, k, v: dotk.attention(q, k.astype("i1"), v), TypeError, "give key_scales"),
+        (
+            lambda q, k, v: dotk.attention(q, k, v, mask=ones((L, S), np.uint8)),
+            TypeError,
+            r"mask holds uint8: pass mask\.astype\(bool\)",
+        ),
+        (
+            lambda q, k, v: dotk.attention(q, k, v, mask=ones((L, S))),
+            TypeError,
+            "mask holds float64: give bool; numbers to add go to bias=",
+        ),
         (lambda q, k, v: dotk.attention_weights(q, k, value_scales=1), TypeError, "unexpected"),
         (lambda q, k, v: dotk.attention_scores(q, k, value_scales=1), TypeError, "unexpected"),
         (

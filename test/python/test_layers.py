@@ -287,6 +287,11 @@ def test_multihead():
             ValueError,
             r"attn_mask .* give \(3, 3\)",
         ),
+        (
+            lambda x, p: dotk.multihead(x, x, x, p, 2, key_padding_mask=np.ones((2, 3))),
+            TypeError,
+            "give bool; numbers to add go to key_padding_bias=",
+        ),
         (lambda x, p: dotk.multihead(x, x, x, p, 2, dropout=1), ValueError, "dropout is 1"),
         (
             lambda x, p: dotk.multihead_backward(x, x, x, p, 2, np.ones(3, "f4"), x),

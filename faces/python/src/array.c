@@ -157,10 +157,34 @@ py_check_layout(const struct py_array *array, enum py_layout layout)
     return axis < array->axes ? refuse_strides(array, axis) : 0;
 }
 
+/* A mask of numbers may be meant as flags or as numbers to add, for which there is a bias. */
+static int
+refuse_mask(const struct py_array *array)
+{
+    const char *const name = array->name;
+    const size_t length = strlen(name), end = sizeof "mask" - 1;
+    char front[32] = "";
+
+    if (array->type != PY_F32 && array->type != PY_F16 && array->type != PY_BF16 &&
+        array->type != PY_F64) {
+        PyErr_Format(PyExc_TypeError, "%s holds %s: pass %s.%s", name, types[array->type].name,
+                     name, array->torch ? "bool()" : "astype(bool)");
+        return -1;
+    }
+    if (length > end && length - end < sizeof front)
+        memcpy(front, name, length - end);
+    PyErr_Format(PyExc_TypeError, "%s holds %s: give bool; numbers to add go to %sbias=", name,
+                 types[array->type].name, front);
+    return -1;
+}
+
 int
 py_refuse_type(const struct py_array *array, const struct py_want *want)
 {
     const char *const name = array->name;
+
+    if (want->types == PY_BIT(PY_BOOL) && array->type != PY_OTHER)
+        return refuse_mask(array);
     PyObject *list = PyUnicode_FromString("");
 
     for (size_t i = 0, listed = 0; list != NULL && i < PY_TYPES; i++) {
