@@ -145,6 +145,7 @@ def test_one_sequence_is_not_written_by_two_threads():
         (lambda c, s: c.attention([s], normal(H, 1, D), queries=[-1]), ValueError, "give queries="),
         (lambda c, s: c.attention([s], normal(H, 1, 4)), ValueError, r"give \(H, L, 8\)"),
         (lambda c, s: c.attention([s], normal(3, 1, D)), ValueError, "heads is 3"),
+        (lambda c, s: c.attention(s, normal(H, 1, D)), TypeError, "give a list of sequences"),
         (lambda c, s: c.attention([1], normal(H, 1, D)), TypeError, r"sequences\[0\] is 1"),
         (
             lambda c, s: dotk.Cache(G, D).attention([s], normal(H, 1, D)),

@@ -21,8 +21,11 @@ static int
 enter_all(struct group *out, const struct cache_object *cache, PyObject *sequences)
 {
     out->tuple = PySequence_Tuple(sequences);
-    if (out->tuple == NULL)
+    if (out->tuple == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError, "sequences is %R: give a list of sequences", sequences);
         return -1;
+    }
     out->count = (size_t)PyTuple_Size(out->tuple);
     out->handles = PyMem_Calloc(out->count + 1, sizeof *out->handles);
     if (out->handles == NULL) {
