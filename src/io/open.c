@@ -128,7 +128,7 @@ find_values(const struct dk_source *source, const dotk_vectors_options *options,
     }
     return dk_fail(DOTK_UNSUPPORTED,
                    "%s: is neither .npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin nor IDX: for values "
-                   "without a header give raw and dim (dotk: --raw, --dim)",
+                   "without a header give raw and dim (dotk: --raw, --dim; Python: dtype, dim)",
                    source->name);
 }
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.parametrize("ending", [".npy", ".fvecs", ".fbin"])
+def test_a_file_without_a_header(tmp_path):
+    path = tmp_path / "rows.raw"
+    dotk.save(path, [[1, 2]], dtype="f32")
+    with pytest.raises(dotk.Error, match="Python: dtype, dim"):
+        dotk.load(path)
+
+
 def test_types_by_the_names_of_numpy(tmp_path):
     path = tmp_path / "rows.raw"
     for name, short in (("float16", "f16"), ("int8", "i8"), ("uint8", "u8"), ("bfloat16", "bf16")):
@@ -18,6 +24,7 @@ def test_types_by_the_names_of_numpy(tmp_path):
             assert dotk.load(path, dtype=given, dim=2).tolist() == [[1, 2], [3, 4]]
 
 
+@pytest.mark.parametrize("ending", [".npy", ".fvecs", ".fbin"])
 def test_round_trip(tmp_path, ending):
     rows = np.random.default_rng(3).standard_normal((5, 7), dtype=np.float32)
     path = tmp_path / f"rows{ending}"
