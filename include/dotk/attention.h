@@ -293,14 +293,11 @@ DOTK_API dotk_status dotk_attention_backward(dotk_context *context,
  *
  *     rows, width        out_a, out_b, out are (rows, width) dense; lse_* are (rows); all f32
  *
- * Sinks go to one shard only, or they take their weight twice. What looks at a query's position
- * (causal, windows, ALiBi slopes) needs one call over all keys, since each call counts keys from
- * its own first one and query_offset does not reach beyond a shard. Dropout numbers keys within
- * each shard too: give each a seed of its own.
- *
- * All of them are f32: widen halves first (dotk_widen()). Sinks are given to one shard's call only,
- * as each lse that has them counts them. Dropout numbers keys from each call's own key 0: shards
- * drop other weights than one call over the union would, and want seeds of their own.
+ * Widen halves first (dotk_widen()). Sinks go to one shard's call only, or they take their weight
+ * twice. What looks at a query's position (causal, windows, ALiBi slopes) needs one call over all
+ * keys, since each call counts keys from its own first one and query_offset does not reach beyond
+ * a shard. Dropout numbers keys so too: shards drop other weights than one call over the union
+ * would, and want seeds of their own.
  *
  * Threads: pure. Errors: DOTK_BAD_ARGUMENT.
  */
