@@ -317,6 +317,10 @@ attention_merge(PyObject *module, PyObject *const *values, Py_ssize_t count, PyO
 
 #define CONTEXT_LINE "context         a Context, whose threads do the work\n"
 
+#define CALLS                                                                                      \
+    "Arrays are only read during the call, which lets go of the GIL: other threads may use\n"      \
+    "them. ValueError and TypeError name what is wrong; MemoryError.\n"
+
 #define SIGNATURE                                                                                  \
     "scale=None, causal=False, window_left=None, window_right=None, query_offset=0, "              \
     "query_offsets=None, key_lengths=None, mask=None, bias=None, blocks=None, softcap=0.0, "       \
@@ -333,7 +337,7 @@ static PyMethodDef methods[] = {
               "lse             True, or a float32 array (B, H, L) to write to: the answer is then\n"
               "                (out, lse), lse being the logarithm of softmax's denominator\n"
               "out             an array to write to, (B, H, L, E), whose rows may lie apart\n"
-              "\n"
+              "\n" CALLS "\n"
               ">>> q = np.array([[1, 0], [0, 1]], np.float32)\n"
               ">>> dotk.attention(q, q, q, causal=True)[0]\n"
               "array([1., 0.], dtype=float32)\n"

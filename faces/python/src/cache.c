@@ -462,6 +462,9 @@ static PyType_Slot cache_slots[] = {
      "value_width   of a value, E; 0: D\n"
      "page_keys     keys of a page, a multiple of 64; 0: 256\n"
      "memory_limit  bytes that pages may take; 0: as much as there is\n"
+     "\n"
+     "Pages are kept until the cache and its sequences are gone. Threads may each write their\n"
+     "own sequence. ValueError, TypeError; MemoryError beyond the limit.\n"
      "\n" EXAMPLE ">>> len(sequence), cache.usage()[\"pages_in_use\"]\n"
      "(3, 1)\n"},
     {Py_tp_new, cache_new},
@@ -478,7 +481,9 @@ static PyMethodDef sequence_methods[] = {
         "frequencies=None, positions=None, context=None)\n--\n\n"
         "Appends n tokens, k (G, n, D) and v (G, n, E); both are copied. rotary=True turns keys\n"
         "before they are stored, token i of the sequence at position i or as positions, (n),\n"
-        "says; the other options are those of dotk.rotary().\n"
+        "says; the other options are those of dotk.rotary(), and refused without rotary=True.\n"
+        "RuntimeError where another thread uses the sequence, ValueError, TypeError, MemoryError:\n"
+        "then nothing is appended.\n"
         "\n" EXAMPLE ">>> len(sequence)\n"
         "3\n"),
     PY_METHOD("get", sequence_get,

@@ -315,7 +315,8 @@ static PyMethodDef methods[] = {
     PY_METHOD("dense", dense,
               "dense(x, weight, bias=None, *, activation='none', out=None, context=None)\n--\n\n"
               "activation(x weight^T + bias): (..., outputs), from x (..., inputs), weight\n"
-              "(outputs, inputs) and bias (outputs).\n"
+              "(outputs, inputs) and bias (outputs). They are only read during the call, which\n"
+              "lets go of the GIL. ValueError and TypeError name what is wrong.\n"
               "\n" ACTIVATIONS "\n"
               ">>> dotk.dense([1, 1], [[1, 2], [3, 4]], [0, -9], activation=\"relu\")\n"
               "array([3., 0.], dtype=float32)\n"),
