@@ -372,7 +372,7 @@ ones = np.ones
         (lambda q, k, v: dotk.attention(k, k, k, out=k), ValueError, "overlap"),
         (lambda q, k, v: dotk.attention(q, k, v, context=1), TypeError, "give a dotk.Context"),
         (lambda q, k, v: dotk.attention_scores(q, k, stage="raw"), ValueError, "stage is 'raw'"),
-        (lambda q, k, v: backward(q, k, v, d_out=ones((B, H, L, E))), TypeError, "float64"),
+        (lambda q, k, v: backward(q, k, v, d_out=ones((B, H, L, E), complex)), TypeError, "^d_out"),
         (lambda q, k, v: backward(q, k, v, out=q), ValueError, "out has 8 places"),
         (
             lambda q, k, v: backward(q, k, v, d_out=np.asfortranarray(ones((B, H, L, E), "f4"))),
