@@ -1,4 +1,4 @@
-"""peers_figures.py: doc/peers-*.svg, drawn of bench/results/peers.json where matplotlib is installed.
+"""peers_figures.py: bench/results/peers-*.svg, drawn of bench/results/peers.json where matplotlib is installed.
 
 Each file says from which results it is, so that `bench/report --check` needs no matplotlib. The same
 results give the same bytes.
@@ -98,7 +98,7 @@ def dense():
         axes.tick_params("x", labelsize="small")
 
 
-FIGURES = {ROOT / "doc" / f"peers-{name}.svg": draw for name, draw in (
+FIGURES = {ROOT / "bench" / "results" / f"peers-{name}.svg": draw for name, draw in (
     ("search", search), ("filter", filtered), ("attention", attention), ("dense", dense))}
 
 

@@ -144,7 +144,7 @@ def machine_lines():
 
 
 def drawn(figure, what, lines=lambda: []):
-    return lambda: [f"![{what}]({figure}.svg)", "", *lines()]
+    return lambda: [f"![{what}](../bench/results/{figure}.svg)", "", *lines()]
 
 
 def once_measured(lines):
