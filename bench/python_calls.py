@@ -7,8 +7,8 @@ calls: nanoseconds of small calls above those of the C function (bench-calls), a
 with out= given; then with outputs made anew, and with tensors. threads: two Python threads against
 one, on one index of 10,000 x 768 through a context of one thread, beside what two threads get done
 that multiply numbers in their caches. large: the same with 500,000 rows, beside the bytes a second
-that one and two threads read. Prints what bench/results/python_calls.json
-keeps: medians of rounds in which all of them take turns.
+that one and two threads read. Medians of rounds in which all of them take turns. They are printed, and
+written to bench/results/python_calls.json when all three ran.
 """
 import json
 import pathlib
@@ -25,6 +25,8 @@ import numpy as np
 BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build/release").resolve()
 sys.path.insert(0, str(BUILD / "python"))
 import dotk  # noqa: E402
+from library import bench_run  # noqa: E402
+from turns import write_results  # noqa: E402
 
 try:
     import torch
@@ -165,11 +167,12 @@ SECTIONS = {"calls": calls, "threads": lambda: two_threads(10000, 0.3), "large":
 
 def main():
     chosen = sys.argv[2:] or list(SECTIONS)
-    versions = {"python": sys.version.split()[0], "numpy": np.__version__}
-    if torch is not None:
-        versions["torch"] = torch.__version__
-    print(json.dumps({"bench": "python_calls", "versions": versions,
-                      **{name: SECTIONS[name]() for name in chosen}}, indent=1))
+    commit = bench_run().commit()
+    found = [{"form": name, **SECTIONS[name]()} for name in chosen]
+    print(json.dumps(found, indent=1))
+    if chosen == list(SECTIONS):
+        packages = ["numpy"] + (["torch"] if torch is not None else [])
+        write_results("python_calls", "make bench-python", commit, packages, found)
 
 
 if __name__ == "__main__":
